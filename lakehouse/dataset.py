@@ -1,0 +1,137 @@
+"""The vocabulary in which a user declares data: `Dataset` and `Serving`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import dataframely as dy
+import polars as pl
+
+Clean = Callable[[pl.LazyFrame], pl.LazyFrame]
+
+
+class DeclarationError(Exception):
+    """A dataset file says something that cannot be. Raised when definitions load; mend the file."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A table that people and applications read: a function over cleaned tables.
+
+    The function's parameter names are its upstream datasets; it gets their cleaned tables as LazyFrames and
+    returns one row a `key`. With `group`, only the groups that changed are computed again: every upstream that has
+    the `group` column is handed over filtered to them. `publish` sends what changed to DynamoDB.
+    """
+
+    compute: Callable[..., pl.LazyFrame]
+    key: str | Sequence[str]
+    group: str | None = None
+    publish: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.compute.__name__
+
+    @property
+    def keys(self) -> list[str]:
+        return [self.key] if isinstance(self.key, str) else list(self.key)
+
+    @property
+    def upstreams(self) -> list[str]:
+        return list(inspect.signature(self.compute).parameters)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return _digest(inspect.getsource(self.compute), repr(self.keys), repr(self.group))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Objects of one kind: where they land, what their rows must be, what is served from them.
+
+    `landing`: a glob over object keys. `contract`: the cleaned columns, a dataframely schema with a primary key.
+    `clean`: optional, text columns in, the contract's columns out; it keeps the columns whose names begin with
+    `_`. `order_by`: the columns that say which of two rows of one key is newer; the object's LastModified, its
+    key and the record number decide what is left. `on_delete`: whether a deleted object's rows stay.
+    """
+
+    name: str
+    landing: str
+    contract: type[dy.Schema]
+    clean: Clean | None = None
+    order_by: Sequence[str] = ()
+    on_delete: Literal["keep", "retract"] = "keep"
+    serving: Sequence[Serving] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise DeclarationError(f"{self.name}: the contract {self.contract.__name__} has no primary key")
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self.contract.primary_key())
+
+    def matches(self, key: str) -> bool:
+        return re.fullmatch(_pattern(self.landing), key, re.DOTALL) is not None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        source = inspect.getsource(self.contract) + (inspect.getsource(self.clean) if self.clean else "")
+        return _digest(source, repr(self.keys), repr(tuple(self.order_by)), self.on_delete)
+
+
+def load(package: str = "lakehouse.datasets") -> dict[str, Dataset]:
+    """Every module of `package` that has a `dataset`, by name. Raises `DeclarationError` where two disagree."""
+    root = importlib.import_module(package)
+    modules = [importlib.import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(root.__path__)]
+    return check([m.dataset for m in modules if hasattr(m, "dataset")])
+
+
+def check(found: Sequence[Dataset]) -> dict[str, Dataset]:
+    """The datasets by name; refuses doubled names, overlapping globs and unknown upstreams."""
+    datasets = {d.name: d for d in found}
+    if len(datasets) < len(found):
+        raise DeclarationError("two datasets have one name")
+    for dataset in found:
+        for other in found:
+            if other is not dataset and other.matches(_sample(dataset.landing)):
+                raise DeclarationError(
+                    f"{dataset.name} ({dataset.landing}) and {other.name} ({other.landing}) claim the same keys"
+                )
+    tables: set[str] = set()
+    for serving in (s for d in found for s in d.serving):
+        if serving.name in tables:
+            raise DeclarationError(f"two serving tables are named {serving.name}")
+        tables.add(serving.name)
+        for upstream in serving.upstreams:
+            if upstream not in datasets:
+                raise DeclarationError(f"{serving.name} reads {upstream}, which no dataset declares")
+    return datasets
+
+
+def route(datasets: dict[str, Dataset], key: str) -> str | None:
+    """The dataset that claims an object key, or None."""
+    return next((d.name for d in datasets.values() if d.matches(key)), None)
+
+
+def _pattern(glob: str) -> str:
+    parts = re.split(r"(\*\*|\*|\?)", glob)
+    return "".join({"**": ".*", "*": "[^/]*", "?": "[^/]"}.get(p, re.escape(p)) for p in parts)
+
+
+def _sample(glob: str) -> str:
+    return glob.replace("**", "x").replace("*", "x").replace("?", "x")
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+

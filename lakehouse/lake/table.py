@@ -1,0 +1,218 @@
+"""The one door to Delta: open a table, look at its cursors, commit rows and cursors together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+CONFIGURATION = {
+    "delta.enableChangeDataFeed": "true",
+    "delta.logRetentionDuration": "interval 30 days",
+    "delta.deletedFileRetentionDuration": "interval 30 days",
+}
+CHANGE = "_change_type"
+REMOVED = "_removed"
+
+
+class Conflict(Exception):
+    """Another writer committed first. Look again, then decide again; never commit the same rows blindly."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far a target has read a source.
+
+    `version` is the source's Delta version. `stamp` names what the version means: the source table's id
+    and the code that read it. A cursor with another stamp says nothing.
+    """
+
+    source: str
+    version: int
+    stamp: int
+
+    def transactions(self) -> list[Transaction]:
+        return [Transaction(self.source, self.version), Transaction(f"{self.source}#stamp", self.stamp)]
+
+
+def stamp(*parts: str) -> int:
+    """A 62-bit number for a table id and a code fingerprint: Delta's transactions hold integers only."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 2
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A folder of Delta tables, on disk or on `s3://`."""
+
+    root: str
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+
+    def uri(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}"
+
+    def open(self, name: str) -> Table | None:
+        """The table as it is now, or None if nobody has made it yet."""
+        try:
+            delta = DeltaTable(self.uri(name), storage_options=dict(self.storage_options) or None)
+        except TableNotFoundError:
+            return None
+        return Table(name, delta)
+
+    def ensure(self, name: str, schema: pl.Schema, partition_by: Sequence[str] = ()) -> Table:
+        """The table as it is now; made empty, with its change feed on, if it is not there."""
+        if found := self.open(name):
+            return found
+        if "://" not in self.root:
+            Path(self.uri(name)).mkdir(parents=True, exist_ok=True)
+        DeltaTable.create(
+            self.uri(name),
+            pl.DataFrame(schema=schema).to_arrow().schema,
+            mode="ignore",
+            partition_by=list(partition_by) or None,
+            configuration=CONFIGURATION,
+            storage_options=dict(self.storage_options) or None,
+        )
+        made = self.open(name)
+        assert made is not None
+        return made
+
+    def names(self) -> list[str]:
+        """Every table below a local root, as `layer/name`."""
+        return sorted(
+            log.parent.relative_to(self.root).as_posix() for log in Path(self.root).glob("*/**/_delta_log")
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A loaded handle: what was looked at is what a commit is checked against."""
+
+    name: str
+    delta: DeltaTable
+
+    @property
+    def id(self) -> str:
+        return str(self.delta.metadata().id)
+
+    @property
+    def version(self) -> int:
+        return self.delta.version()
+
+    @property
+    def columns(self) -> list[str]:
+        return [f.name for f in self.delta.schema().fields]
+
+    def scan(self) -> pl.LazyFrame:
+        """The rows at this handle's version."""
+        return pl.scan_delta(self.delta)
+
+    def cursor(self, source: str) -> Cursor | None:
+        version = self.delta.transaction_version(source)
+        mark = self.delta.transaction_version(f"{source}#stamp")
+        return None if version is None or mark is None else Cursor(source, version, mark)
+
+    def changes(self, since: int) -> pl.DataFrame | None:
+        """Change feed rows of the versions after `since`, up to this handle's; None if it does not reach back.
+
+        Any failure to read the feed gives None: reading the table whole is always right, only slower.
+        """
+        if since > self.version:
+            return None
+        try:
+            feed = self.delta.load_cdf(starting_version=since + 1, ending_version=self.version)
+            return pl.DataFrame(pl.from_arrow(feed.read_all()))
+        except (DeltaError, OSError, ValueError):
+            return None
+
+    def append(self, rows: pl.DataFrame, cursors: Iterable[Cursor] = ()) -> None:
+        """Add rows and move the cursors, in one commit. New columns join the schema. Zero rows are welcome."""
+        try:
+            write_deltalake(
+                self.delta,
+                rows.to_arrow(),
+                mode="append",
+                schema_mode="merge",
+                commit_properties=_commit(cursors),
+            )
+        except CommitFailedError as error:
+            raise Conflict(str(error)) from error
+
+    def apply(
+        self, upserts: pl.DataFrame, deletes: pl.DataFrame, key: Sequence[str], cursors: Iterable[Cursor] = ()
+    ) -> None:
+        """Write `upserts`, remove the keys in `deletes`, move the cursors: one commit.
+
+        Both hold at most one row a key; keys hold no null. With nothing to write the cursors move by an empty
+        append, since a merge that changes nothing makes no commit.
+        """
+        if upserts.is_empty() and deletes.is_empty():
+            return self.append(upserts, cursors)
+        source = pl.concat(
+            [
+                upserts.with_columns(pl.lit(False).alias(REMOVED)),
+                deletes.select(key).with_columns(pl.lit(True).alias(REMOVED)),
+            ],
+            how="diagonal",
+        )
+        values = {c: f"s.`{c}`" for c in upserts.columns}
+        match = " AND ".join([f"t.`{k}` = s.`{k}`" for k in key] + _bounds(source, key))
+        try:
+            (
+                self.delta.merge(
+                    source.to_arrow(),
+                    match,
+                    source_alias="s",
+                    target_alias="t",
+                    merge_schema=True,
+                    streamed_exec=False,
+                    commit_properties=_commit(cursors),
+                )
+                .when_matched_delete(f"s.{REMOVED}")
+                .when_matched_update(values, f"NOT s.{REMOVED}")
+                .when_not_matched_insert(values, f"NOT s.{REMOVED}")
+                .execute()
+            )
+        except CommitFailedError as error:
+            raise Conflict(str(error)) from error
+
+
+def _commit(cursors: Iterable[Cursor]) -> CommitProperties:
+    return CommitProperties(app_transactions=[t for c in cursors for t in c.transactions()], max_commit_retries=0)
+
+
+def _bounds(source: pl.DataFrame, key: Sequence[str]) -> list[str]:
+    """Literal bounds on the first key column that can be written as one: they let the merge skip files."""
+    low_high = source.select(low=pl.col(key[0]).min(), high=pl.col(key[0]).max()).row(0)
+    if all(isinstance(v, int) and not isinstance(v, bool) for v in low_high):
+        low, high = low_high
+        return [f"t.`{key[0]}` >= {low}", f"t.`{key[0]}` <= {high}"]
+    if all(isinstance(v, str) and "\\" not in v for v in low_high):
+        low, high = (v.replace("'", "''") for v in low_high)
+        return [f"t.`{key[0]}` >= '{low}'", f"t.`{key[0]}` <= '{high}'"]
+    return []
+
+
+def storable(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame in types that Delta holds: no unsigned integers, no categories, microseconds."""
+    return frame.with_columns(pl.col(n).cast(kind) for n, t in frame.schema.items() if (kind := _kind(t)) != t)
+
+
+def _kind(dtype: pl.DataType) -> pl.DataType:
+    match dtype:
+        case pl.Enum() | pl.Categorical():
+            return pl.String()
+        case pl.UInt8() | pl.UInt16():
+            return pl.Int32()
+        case pl.UInt32() | pl.UInt64():
+            return pl.Int64()
+        case pl.Datetime(time_zone=zone):
+            return pl.Datetime("us", zone)
+        case pl.Duration() | pl.Time():
+            return pl.Int64()
+    return dtype

@@ -1,0 +1,85 @@
+"""SQS → inbox: every record in one append, then the messages are deleted.
+
+The inbox is the lake's write-ahead log. A crash between the append and the delete brings the messages again;
+the hop after this one is indifferent to repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import polars as pl
+
+from lakehouse.dataset import Dataset, route
+from lakehouse.lake import Lake, Table
+from lakehouse.landing.events import decode, ignorable
+from lakehouse.landing.queue import Budget, Message, Queue
+
+NAME = "landing/inbox"
+PARKED, UNROUTED, IGNORED = "_parked", "_unrouted", "_ignored"
+TIME = pl.Datetime("us", "UTC")
+SCHEMA = pl.Schema(
+    {
+        "dataset": pl.String,
+        "bucket": pl.String,
+        "key": pl.String,
+        "kind": pl.String,
+        "event_name": pl.String,
+        "version_id": pl.String,
+        "etag": pl.String,
+        "size": pl.Int64,
+        "sequencer": pl.String,
+        "event_time": TIME,
+        "message_id": pl.String,
+        "sent_at": TIME,
+        "received_at": TIME,
+        "reason": pl.String,
+        "body": pl.String,
+    }
+)
+
+
+def open_inbox(lake: Lake) -> Table:
+    return lake.ensure(NAME, SCHEMA, partition_by=["dataset"])
+
+
+def receive(queue: Queue, lake: Lake, datasets: dict[str, Dataset], *, wait: int, budget: Budget) -> int:
+    """One tick: drain, append, delete. Gives the number of records; messages not deleted come again."""
+    messages = queue.drain(budget, wait)
+    if not messages:
+        return 0
+    rows = records(messages, datasets)
+    open_inbox(lake).append(rows)
+    queue.delete(messages)
+    return len(rows)
+
+
+def records(messages: Iterable[Message], datasets: dict[str, Dataset]) -> pl.DataFrame:
+    """The inbox rows of some messages: each event, and each foreign message with its body and reason."""
+    now = datetime.now(UTC)
+    rows: list[dict[str, object]] = []
+    for message in messages:
+        shared = {"message_id": message.id, "sent_at": message.sent_at, "received_at": now}
+        decoded = decode(message.body)
+        for event in decoded.events:
+            reason = ignorable(event.key)
+            name = IGNORED if reason else route(datasets, event.key) or UNROUTED
+            rows.append({**vars(event), **shared, "dataset": name, "reason": reason})
+        if decoded.parked:
+            rows.append({**shared, "dataset": PARKED, "reason": decoded.parked, "body": message.body})
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def announce(lake: Lake, dataset: str, keys: Iterable[str], *, event: str) -> int:
+    """Put objects into the inbox without a message: how reconcile and replay send them down the road."""
+    now = datetime.now(UTC)
+    rows = [
+        {"dataset": dataset, "key": k, "kind": "created", "event_name": event, "sent_at": now, "received_at": now}
+        for k in keys
+    ]
+    if rows:
+        open_inbox(lake).append(pl.DataFrame(rows, schema=SCHEMA))
+    return len(rows)
+
+

@@ -1,0 +1,68 @@
+"""The one door to S3: an object as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+GONE = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells one content of a key from another. `version` is None in a bucket without versioning."""
+
+    key: str
+    version: str | None
+    etag: str
+    size: int
+    modified: datetime
+
+
+class Bucket:
+    """The landing bucket. Errors of the service are the caller's: all are transient, none says a file is bad."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.client = client
+        self.name = name
+
+    def look(self, key: str) -> Identity | None:
+        """The object's identity now, or None if it is gone."""
+        answer = self._ask(self.client.head_object, key)
+        return _identity(key, answer) if answer else None
+
+    def get(self, key: str) -> tuple[Identity, bytes] | None:
+        """Identity and bytes, of one answer; None if the object is gone."""
+        answer = self._ask(self.client.get_object, key)
+        return (_identity(key, answer), answer["Body"].read()) if answer else None
+
+    def put(self, key: str, body: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=body)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Every key below a prefix, a page at a time."""
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+            yield from (item["Key"] for item in page.get("Contents", []))
+
+    def _ask(self, call: Any, key: str) -> dict[str, Any] | None:
+        try:
+            return call(Bucket=self.name, Key=key)  # type: ignore[no-any-return]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in GONE:
+                return None
+            raise
+
+
+def _identity(key: str, answer: dict[str, Any]) -> Identity:
+    version = answer.get("VersionId")
+    return Identity(
+        key,
+        None if version in (None, "null") else version,
+        answer["ETag"].strip('"'),
+        answer["ContentLength"],
+        answer["LastModified"],
+    )

@@ -1,0 +1,1 @@
+"""raw, cleaned, serving: one hop each."""

@@ -1,0 +1,160 @@
+"""raw → cleaned and raw → quarantine: one pure split, two targets with a cursor each."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dataframely as dy
+import polars as pl
+
+from lakehouse.dataset import Dataset
+from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
+from lakehouse.lake.table import storable
+from lakehouse.layers import raw as raw_layer
+from lakehouse.layers.raw import ORIGIN
+
+BAD = pl.Schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "_text": pl.String})
+
+
+@dataclass(frozen=True)
+class Split:
+    """`good`: the contract's columns and `ORIGIN`. `bad`: `ORIGIN`, the rules broken, the record's text."""
+
+    good: pl.DataFrame
+    bad: pl.DataFrame
+
+
+def clean(lake: Lake, dataset: Dataset) -> Hopped:
+    """Upsert what raw has to say into `cleaned/<dataset>`, the newest row of each key."""
+    return hop(
+        lambda: lake.ensure(f"cleaned/{dataset.name}", storable(split(dataset, _nothing()).good).schema),
+        [lambda: raw_layer.open_raw(lake, dataset.name)],
+        lambda target, news: _cleaned(dataset, target, news[0]),
+        key=dataset.keys,
+        code=dataset.fingerprint,
+    )
+
+
+def quarantine(lake: Lake, dataset: Dataset) -> Hopped:
+    """Keep every bad record of the current generations in `quarantine/<dataset>`, with its reasons."""
+    return hop(
+        lambda: lake.ensure(f"quarantine/{dataset.name}", BAD),
+        [lambda: raw_layer.open_raw(lake, dataset.name)],
+        lambda _, news: _quarantined(dataset, news[0]),
+        key=["_object", "_record"],
+        code=dataset.fingerprint,
+    )
+
+
+def _cleaned(dataset: Dataset, target: Table, news: News) -> Desired:
+    if news.whole:
+        rows = split(dataset, raw_layer.current(news.source, dataset).collect()).good
+        return Desired(storable(newest(dataset, rows)))
+    objects = _changed(dataset, news)
+    batch = split(dataset, raw_layer.current(news.source, dataset, objects).collect()).good
+    held = target.scan().filter(pl.col("_object").is_in(objects)).select(dataset.keys).collect()
+    scope = pl.concat([storable(batch).select(dataset.keys), held]).unique()
+    rest = target.scan().join(scope.lazy(), on=dataset.keys, how="semi").filter(~pl.col("_object").is_in(objects))
+    fallen = _elsewhere(dataset, news.source, objects, held)
+    rows = pl.concat([storable(batch), rest.select(batch.columns).collect(), fallen])
+    return Desired(newest(dataset, rows), scope)
+
+
+def _elsewhere(dataset: Dataset, raw: Table, objects: Sequence[str], keys: pl.DataFrame) -> pl.DataFrame:
+    """What other objects say of keys whose row came from an object that changed: the only look back into raw."""
+    if keys.is_empty():
+        return storable(split(dataset, _nothing()).good)
+    others = raw_layer.current(raw, dataset).filter(~pl.col("_object").is_in(list(objects))).collect()
+    return storable(split(dataset, others).good).join(keys, on=dataset.keys, how="semi")
+
+
+def _quarantined(dataset: Dataset, news: News) -> Desired:
+    objects = None if news.whole else _changed(dataset, news)
+    rows = raw_layer.current(news.source, dataset, objects).collect()
+    scope = None if objects is None else pl.DataFrame({"_object": objects}, schema={"_object": pl.String})
+    return Desired(split(dataset, rows).bad, scope)
+
+
+def _changed(dataset: Dataset, news: News) -> list[str]:
+    assert news.changes is not None
+    changed = news.changes.filter(pl.col("_part") == "head")
+    if dataset.on_delete == "keep":
+        changed = changed.filter(pl.col("_state") != "gone")
+    return changed["_object"].unique().to_list()
+
+
+def newest(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
+    """One row a key: the last in the dataset's total order, whatever the order of arrival."""
+    order = [*dataset.order_by, "_modified", "_object", "_record"]
+    return rows.sort(order, nulls_last=False).unique(subset=dataset.keys, keep="last", maintain_order=True)
+
+
+def split(dataset: Dataset, rows: pl.DataFrame) -> Split:
+    """Hold every record against the contract. Rows that `clean` filters out are in neither part."""
+    rows = rows.with_row_index("_row")
+    readable = rows.filter(pl.col("_bad").is_null())
+    table = _columns(readable, dataset.contract)
+    table = dataset.clean(table.lazy()).collect() if dataset.clean else table
+    typed, unparsed = _temporal(table, dataset.contract)
+    good, failure = _unkeyed(dataset.contract).filter(typed.drop(unparsed.columns[1:], strict=False), cast=True)
+    broken = unparsed.unpivot(index="_row", variable_name="_rules").filter(pl.col("value"))
+    faults = pl.concat(
+        [
+            rows.filter(pl.col("_bad").is_not_null()).select("_row", pl.col("_bad").alias("_rules")),
+            broken.select("_row", pl.col("_rules").str.replace("^_broken:", "") + "|dtype"),
+            _rules(failure.details()),
+        ]
+    )
+    faults = faults.group_by("_row").agg(pl.col("_rules").unique().sort().str.join(", "))
+    origin = rows.select("_row", *ORIGIN)
+    good = good.join(faults.select("_row"), on="_row", how="anti").join(origin, on="_row")
+    return Split(good.drop("_row"), _bad(rows, faults))
+
+
+def _bad(rows: pl.DataFrame, faults: pl.DataFrame) -> pl.DataFrame:
+    data = [c for c in rows.columns if not c.startswith("_")]
+    as_json = pl.struct(data).struct.json_encode() if data else pl.lit(None, dtype=pl.String)
+    text = pl.coalesce(pl.col("_text"), as_json).alias("_text")
+    return rows.with_columns(text).join(faults, on="_row").select(list(BAD))
+
+
+def _columns(rows: pl.DataFrame, contract: type[dy.Schema]) -> pl.DataFrame:
+    """The contract's columns as text: out of the JSON record where there is one; null where a file lacks them."""
+    absent = [c for c in contract.column_names() if c not in rows.columns]
+    return rows.with_columns(pl.col("_text").str.json_path_match(f"$['{c}']").alias(c) for c in absent)
+
+
+def _temporal(table: pl.DataFrame, contract: type[dy.Schema]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """ISO text to dates and times, and a flag for each value that is none: dataframely casts all but these."""
+    kinds = {n: c.dtype for n, c in contract.columns().items() if c.dtype in (pl.Date, pl.Datetime)}
+    texts = {n: t for n, t in kinds.items() if table.schema.get(n) == pl.String}
+    parsed = table.with_columns(pl.col(n).str.strptime(t, strict=False).alias(n) for n, t in texts.items())
+    flags = [(table[n].is_not_null() & parsed[n].is_null()).alias(f"_broken:{n}") for n in texts]
+    return parsed, pl.DataFrame([table["_row"], *flags])
+
+
+def _rules(details: pl.DataFrame) -> pl.DataFrame:
+    names = [c for c in details.columns if details.schema[c] == pl.Enum(["valid", "invalid", "unknown"])]
+    return (
+        details.with_columns(pl.col("_row").cast(pl.UInt32))
+        .unpivot(names, index="_row", variable_name="_rules")
+        .filter(pl.col("value") == "invalid")
+        .select("_row", "_rules")
+    )
+
+
+def _unkeyed(contract: type[dy.Schema]) -> type[dy.Schema]:
+    """The contract with its key columns merely non-null: which of two twins is newer is decided after this."""
+    columns: dict[str, object] = {"row": dy.UInt32(alias="_row")}
+    for column_name, column in contract.columns().items():
+        if column.primary_key:
+            plain = copy.copy(column)
+            plain.primary_key, plain.nullable = False, False
+            columns[column_name] = plain
+    return type(contract.__name__, (contract,), columns)
+
+
+def _nothing() -> pl.DataFrame:
+    return pl.DataFrame(schema=raw_layer.SCHEMA)
