@@ -126,7 +126,7 @@ class Table:
             return None
         try:
             feed = self.delta.load_cdf(starting_version=since + 1, ending_version=self.version)
-            return pl.DataFrame(pl.from_arrow(feed.read_all()))
+            return pl.DataFrame(feed.read_all())
         except (DeltaError, OSError, ValueError):
             return None
 

@@ -98,8 +98,8 @@ def split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     table = _columns(readable, dataset.contract)
     table = dataset.clean(table.lazy()).collect() if dataset.clean else table
     typed, unparsed = _temporal(table, dataset.contract)
-    good, failure = _unkeyed(dataset.contract).filter(typed.drop(unparsed.columns[1:], strict=False), cast=True)
-    broken = unparsed.unpivot(index="_row", variable_name="_rules").filter(pl.col("value"))
+    good, failure = _unkeyed(dataset.contract).filter(typed, cast=True)
+    broken = unparsed.unpivot(index="_row", variable_name="_rules").filter(pl.col("value").cast(pl.Boolean))
     faults = pl.concat(
         [
             rows.filter(pl.col("_bad").is_not_null()).select("_row", pl.col("_bad").alias("_rules")),

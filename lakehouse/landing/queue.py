@@ -1,0 +1,87 @@
+"""The one door to SQS: drain within a budget, delete, count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+CALL = 10
+
+
+@dataclass(frozen=True)
+class Message:
+    """One received message. `receipt` changes at every receive; `id` is no identity of what it says."""
+
+    id: str
+    receipt: str
+    body: str
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Where a drain stops: messages, bytes of bodies, seconds."""
+
+    messages: int = 1000
+    bytes: int = 16 << 20
+    seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Approximate numbers, as SQS gives them."""
+
+    waiting: int
+    in_flight: int
+
+
+class Queue:
+    def __init__(self, client: Any, url: str) -> None:
+        self.client = client
+        self.url = url
+
+    def drain(self, budget: Budget, wait: int = 0) -> list[Message]:
+        """Messages until a short fetch or the budget's end. The first receive waits up to `wait` seconds."""
+        end = time.monotonic() + budget.seconds
+        taken: dict[str, Message] = {}
+        size = 0
+        while len(taken) < budget.messages and size < budget.bytes:
+            got = self._receive(0 if taken else min(wait, 20))
+            taken |= {m.id: m for m in got}
+            size += sum(len(m.body) for m in got)
+            if len(got) < CALL or time.monotonic() > end:
+                break
+        return list(taken.values())
+
+    def delete(self, messages: Sequence[Message]) -> list[Message]:
+        """Delete in tens; gives those that SQS kept. They come again, which changes nothing."""
+        kept: list[Message] = []
+        for start in range(0, len(messages), CALL):
+            batch = messages[start : start + CALL]
+            entries = [{"Id": str(i), "ReceiptHandle": m.receipt} for i, m in enumerate(batch)]
+            answer = self.client.delete_message_batch(QueueUrl=self.url, Entries=entries)
+            kept += [batch[int(failed["Id"])] for failed in answer.get("Failed", [])]
+        return kept
+
+    def depth(self) -> Depth:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        return Depth(*(int(found[n]) for n in names))
+
+    def _receive(self, wait: int) -> list[Message]:
+        answer = self.client.receive_message(
+            QueueUrl=self.url,
+            MaxNumberOfMessages=CALL,
+            WaitTimeSeconds=wait,
+            MessageSystemAttributeNames=["SentTimestamp"],
+        )
+        return [_message(m) for m in answer.get("Messages", [])]
+
+
+def _message(raw: dict[str, Any]) -> Message:
+    sent = raw.get("Attributes", {}).get("SentTimestamp")
+    moment = datetime.fromtimestamp(int(sent) / 1000, UTC) if sent else None
+    return Message(raw["MessageId"], raw["ReceiptHandle"], raw["Body"], moment)

@@ -1,0 +1,152 @@
+"""A local AWS on the loopback (ministack), its state kept below the lakehouse's home."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+READY_SECONDS = 30
+STOP_SECONDS = 30
+STACK = "lakehouse"
+BUCKET = "lakehouse-landing"
+TEMPLATE = Path(__file__).parents[2] / "deploy" / "landing.yaml"
+
+
+class LocalAwsError(Exception):
+    """The emulator did not come up; the message ends with its log."""
+
+
+@dataclass(frozen=True)
+class LocalAws:
+    """A running emulator. `process` is None if somebody else started it: then `stop` leaves it running."""
+
+    port: int
+    process: subprocess.Popen[bytes] | None
+
+    def environment(self) -> dict[str, str]:
+        """What boto3, polars and delta-rs need to find it."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",
+            "AWS_ALLOW_HTTP": "true",
+        }
+
+    def stop(self) -> None:
+        """SIGTERM and wait: the emulator writes its state on the way out."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def start(home: Path) -> LocalAws:
+    """Start the emulator for this home, or join the one that runs."""
+    state = home.resolve() / "aws"
+    state.mkdir(parents=True, exist_ok=True)
+    note = state / "port"
+    last = int(note.read_text()) if note.exists() else 0
+    if last and _alive(last):
+        return LocalAws(last, None)
+    port = last if last and _free(last) else _free_port()
+    environment = os.environ | {
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "PERSIST_STATE": "1",
+        "S3_PERSIST": "1",
+        "STATE_DIR": str(state / "state"),
+        "S3_DATA_DIR": str(state / "s3"),
+    }
+    log = state / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ministack"],
+            env=environment,
+            stdout=out,
+            stderr=out,
+            cwd=state,
+            start_new_session=True,
+        )
+    end = time.monotonic() + READY_SECONDS
+    while not _alive(port):
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            raise LocalAwsError(f"the local AWS did not start:\n{log.read_text()[-2000:]}")
+        time.sleep(0.05)
+    note.write_text(str(port))
+    return LocalAws(port, process)
+
+
+def deploy(client: Any, sqs: Any, template: Path = TEMPLATE, bucket: str = BUCKET) -> dict[str, str]:
+    """Create or mend the landing stack; gives its outputs. Safe to run twice."""
+    outputs = _outputs(client)
+    if outputs and _stands(sqs, outputs):
+        return outputs
+    if outputs:
+        client.delete_stack(StackName=STACK)
+    client.create_stack(
+        StackName=STACK,
+        TemplateBody=template.read_text(),
+        Parameters=[{"ParameterKey": "BucketName", "ParameterValue": bucket}],
+    )
+    client.get_waiter("stack_create_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
+    made = _outputs(client)
+    if not made:
+        raise LocalAwsError("the landing stack was made but tells no outputs")
+    return made
+
+
+def _outputs(client: Any) -> dict[str, str] | None:
+    try:
+        (stack,) = client.describe_stacks(StackName=STACK)["Stacks"]
+    except client.exceptions.ClientError:
+        return None
+    return {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])} or None
+
+
+def _stands(sqs: Any, outputs: dict[str, str]) -> bool:
+    try:
+        sqs.get_queue_attributes(QueueUrl=outputs["QueueUrl"], AttributeNames=["QueueArn"])
+    except sqs.exceptions.ClientError:
+        return False
+    return True
+
+
+def _alive(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_ministack/health", timeout=1) as answer:
+            return isinstance(json.load(answer), dict)
+    except (OSError, ValueError, urllib.error.URLError):
+        return False
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

