@@ -29,7 +29,7 @@ class Split:
 def clean(lake: Lake, dataset: Dataset) -> Hopped:
     """Upsert what raw has to say into `cleaned/<dataset>`, the newest row of each key."""
     return hop(
-        lambda: lake.ensure(f"cleaned/{dataset.name}", storable(split(dataset, _nothing()).good).schema),
+        lambda: open_cleaned(lake, dataset),
         [lambda: raw_layer.open_raw(lake, dataset.name)],
         lambda target, news: _cleaned(dataset, target, news[0]),
         key=dataset.keys,
@@ -37,10 +37,19 @@ def clean(lake: Lake, dataset: Dataset) -> Hopped:
     )
 
 
+def open_cleaned(lake: Lake, dataset: Dataset) -> Table:
+    name = f"cleaned/{dataset.name}"
+    return lake.open(name) or lake.ensure(name, storable(split(dataset, _nothing()).good).schema)
+
+
+def open_quarantine(lake: Lake, dataset: Dataset) -> Table:
+    return lake.ensure(f"quarantine/{dataset.name}", BAD)
+
+
 def quarantine(lake: Lake, dataset: Dataset) -> Hopped:
     """Keep every bad record of the current generations in `quarantine/<dataset>`, with its reasons."""
     return hop(
-        lambda: lake.ensure(f"quarantine/{dataset.name}", BAD),
+        lambda: open_quarantine(lake, dataset),
         [lambda: raw_layer.open_raw(lake, dataset.name)],
         lambda _, news: _quarantined(dataset, news[0]),
         key=["_object", "_record"],
@@ -158,3 +167,13 @@ def _unkeyed(contract: type[dy.Schema]) -> type[dy.Schema]:
 
 def _nothing() -> pl.DataFrame:
     return pl.DataFrame(schema=raw_layer.SCHEMA)
+
+
+def unaccounted(lake: Lake, dataset: Dataset) -> list[str]:
+    """Objects of which raw holds another number of rows than their heads count. Empty, or something is lost."""
+    table = raw_layer.open_raw(lake, dataset.name)
+    rows = table.scan().filter(pl.col("_part") == "row").group_by("_object", "_generation").len("rows")
+    told = raw_layer.heads(table).filter(pl.col("_state") == "read")
+    both = told.join(rows, on=["_object", "_generation"], how="full", coalesce=True)
+    wrong = pl.col("rows").fill_null(0) != pl.col("_records").fill_null(-1)
+    return both.filter(wrong).select("_object").collect()["_object"].to_list()

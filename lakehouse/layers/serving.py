@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import polars as pl
 
-from lakehouse.dataset import Serving
+from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
 from lakehouse.lake.table import storable
+from lakehouse.layers.cleaned import open_cleaned
 
 
-class NotReady(Exception):
-    """An upstream table does not exist yet. Transient: the sweep asks again when it does."""
-
-
-def serve(lake: Lake, serving: Serving) -> Hopped:
+def serve(lake: Lake, serving: Serving, datasets: dict[str, Dataset]) -> Hopped:
     """Bring `serving/<name>` up to its upstreams, all read at the versions that the commit records."""
-    upstreams = [_upstream(lake, name) for name in serving.upstreams]
-    schema = storable(compute(serving, [u.scan().clear() for u in upstreams])).schema
+
+    def upstream(name: str) -> Table:
+        return open_cleaned(lake, datasets[name])
+
+    def target() -> Table:
+        name = f"serving/{serving.name}"
+        if found := lake.open(name):
+            return found
+        empty = compute(serving, [upstream(u).scan().clear() for u in serving.upstreams])
+        return lake.ensure(name, storable(empty).schema)
+
     return hop(
-        lambda: lake.ensure(f"serving/{serving.name}", schema),
-        [lambda name=name: _upstream(lake, name) for name in serving.upstreams],  # type: ignore[misc]
+        target,
+        [partial(upstream, name) for name in serving.upstreams],
         lambda _, news: _served(serving, news),
         key=serving.keys,
         code=serving.fingerprint,
@@ -28,12 +36,6 @@ def serve(lake: Lake, serving: Serving) -> Hopped:
 
 def compute(serving: Serving, upstreams: list[pl.LazyFrame]) -> pl.DataFrame:
     return serving.compute(*upstreams).collect()
-
-
-def _upstream(lake: Lake, name: str) -> Table:
-    if table := lake.open(f"cleaned/{name}"):
-        return table
-    raise NotReady(f"cleaned/{name}")
 
 
 def _served(serving: Serving, news: list[News]) -> Desired:

@@ -6,7 +6,6 @@ are read by path, since importing it needs packages that nothing else here does.
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Iterator
 from functools import cache
@@ -56,11 +55,7 @@ def _table(name: str) -> pl.DataFrame:
         body = zipfile.ZipFile(folder / "flights.csv.zip").read("flights.csv")
     else:
         body = (folder / f"{name}.csv").read_bytes()
-    typed = name == "weather"
-    text = body.decode("utf-8", errors="replace") if typed else body.decode("latin-1")
-    return pl.read_csv(
-        io.BytesIO(text.encode()), null_values="NA", infer_schema=typed, infer_schema_length=None
-    )
+    return pl.read_csv(body, null_values="NA", infer_schema=name == "weather", infer_schema_length=None)
 
 
 def _package() -> str:

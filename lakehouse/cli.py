@@ -1,0 +1,292 @@
+"""`lakehouse …`: the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lakehouse.settings import SettingError, Settings
+
+
+class Failure(click.ClickException):
+    """An error for a person: what, and what to do."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(f"{what}\nHint: {hint}")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lakehouse")
+def main() -> None:
+    """An event-driven lakehouse: a file lands in S3, an item changes in DynamoDB."""
+    _join_local()
+
+
+@main.command()
+@click.option("--drip", type=float, metavar="SECONDS", help="Land one more day of flights every so often.")
+def up(drip: float | None) -> None:
+    """Start the local AWS and Dagster, and stay up until Ctrl-C."""
+    from lakehouse.local import feed, house
+    from lakehouse.landing.objects import Bucket
+    from lakehouse.settings import client
+
+    settings = Settings.load()
+    try:
+        with house.local_aws(settings), house.dagster(settings) as address:
+            settings = Settings.load()
+            click.echo(f"Dagster  {address}\nAWS      {os.environ['AWS_ENDPOINT_URL']}")
+            click.echo(f"Landing  s3://{settings.bucket}\nCtrl-C stops everything.")
+            bucket = Bucket(client("s3"), settings.required("bucket"))
+            days = range(365) if drip else []
+            if drip:
+                for key, body in feed.reference():
+                    bucket.put(key, body)
+            for day in days:
+                for key, body in [*feed.flights(1, day), *feed.weather(1, day)]:
+                    bucket.put(key, body)
+                    click.echo(f"landed {key}")
+                time.sleep(drip or 0)
+            while True:
+                time.sleep(3600)
+    except KeyboardInterrupt:
+        click.echo("stopped")
+
+
+@main.command()
+@click.option("--days", default=14, show_default=True, help="Days of flights to land.")
+def demo(days: int) -> None:
+    """Run the main job from files to items, print what happened, stop everything."""
+    from lakehouse.local import demo as job
+    from lakehouse.local import house
+
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        click.echo(f"{time.monotonic() - began:6.1f} s  {text}")
+
+    settings = Settings.load()
+    say("starting the local AWS")
+    with house.local_aws(settings):
+        say("starting Dagster")
+        with house.dagster(settings) as address:
+            say(f"Dagster is at {address}")
+            summary = job.run(Settings.load(), say, days)
+    _print_summary(summary)
+    click.echo(f"\nFrom start to summary: {time.monotonic() - began:.1f} s")
+    if summary.broken:
+        raise Failure("; ".join(summary.broken), "please report this, with .lakehouse/dagster.log")
+
+
+def _print_summary(summary: Any) -> None:
+    click.echo("\nRows")
+    for name, count in summary.rows.items():
+        click.echo(f"  {name:34} {count:>9,}")
+    click.echo("Items in DynamoDB")
+    for name, count in summary.items.items():
+        click.echo(f"  {name:34} {count:>9,}")
+    click.echo(f"Events seen: {summary.events}")
+    click.echo(f"Latency, upload to item: {summary.latency_seconds:.2f} s")
+    click.echo(f"One item: {json.dumps(summary.item, default=str)}")
+    click.echo("Guarantees held." if not summary.broken else "BROKEN: " + "; ".join(summary.broken))
+
+
+@main.command()
+def env() -> None:
+    """Print `export` lines, so that the AWS CLI and boto3 find what runs here."""
+    for line in _local_lines():
+        name, _, value = line.partition("=")
+        click.echo(f"export {name}='{value}'")
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--prefix", default="", help="Put before each file's name; for example flights/.")
+def land(paths: tuple[Path, ...], prefix: str) -> None:
+    """Upload files to the landing bucket."""
+    bucket = _bucket()
+    for path in paths:
+        bucket.put(f"{prefix}{path.name}", path.read_bytes())
+        click.echo(f"s3://{bucket.name}/{prefix}{path.name}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(as_json: bool) -> None:
+    """The queue, every table, what lags, every DynamoDB table."""
+    import polars as pl
+
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+    from lakehouse.landing.queue import Queue
+    from lakehouse.layers.lag import lagging
+    from lakehouse.local.demo import items_of
+    from lakehouse.settings import client
+
+    settings = Settings.load()
+    lake, datasets = Lake(settings.lake), load()
+    queue = Queue(client("sqs"), _required(settings, "queue_url")).depth()
+    dead = Queue(client("sqs"), settings.dead_letter_url).depth().waiting if settings.dead_letter_url else None
+    tables = {}
+    for name in lake.names():
+        table = lake.open(name)
+        if table:
+            tables[name] = {"rows": table.scan().select(pl.len()).collect().item(), "version": table.version}
+    items = {}
+    for serving in (s for d in datasets.values() for s in d.serving if s.publish):
+        cursor = items_of(settings, serving).peek()
+        items[serving.name] = {"version": cursor.version if cursor else None}
+    behind = lagging(lake, datasets, lambda s: items_of(settings, s))
+    queues = {"waiting": queue.waiting, "in_flight": queue.in_flight, "dead": dead}
+    found = {"queue": queues, "tables": tables, "dynamodb": items, "behind": behind}
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    click.echo(f"queue: {queue.waiting} waiting, {queue.in_flight} in flight, {dead} dead")
+    for name, facts in tables.items():
+        click.echo(f"{name:34} {facts['rows']:>9,} rows  version {facts['version']}")
+    for name, facts in items.items():
+        click.echo(f"dynamodb/{name:25} version {facts['version']}")
+    click.echo(f"behind: {', '.join(behind.values()) or 'nothing'}")
+
+
+@main.command()
+@click.argument("query")
+@click.option("--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table")
+def sql(query: str, shape: str) -> None:
+    """Ask the lake, in polars SQL: `select * from cleaned.flights limit 5`."""
+    import polars as pl
+
+    from lakehouse.lake import Lake
+
+    lake = Lake(Settings.load().lake)
+    frames = {}
+    for name in lake.names():
+        table = lake.open(name)
+        if table:
+            rows = table.scan()
+            if name.startswith("raw/"):
+                dataset = name.removeprefix("raw/")
+                frames[f"landing.{dataset}"] = rows.filter(pl.col("_part") == "head")
+                rows = rows.filter(pl.col("_part") == "row")
+            frames[name.replace("/", ".")] = rows
+    try:
+        result = pl.SQLContext({n.replace(".", "__"): f for n, f in frames.items()}).execute(
+            _flat(query, frames), eager=True
+        )
+    except pl.exceptions.PolarsError as error:
+        raise Failure(str(error), f"tables: {', '.join(frames) or 'none yet'}") from error
+    if shape == "table":
+        with pl.Config(tbl_rows=50, tbl_cols=20, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
+            click.echo(result)
+    else:
+        click.echo(result.write_csv() if shape == "csv" else result.write_json(), nl=shape == "json")
+
+
+def _flat(query: str, names: dict[str, Any]) -> str:
+    """polars knows no schemas: `layer.table` is registered under one word."""
+    for name in sorted(names, key=len, reverse=True):
+        query = query.replace(name, name.replace(".", "__"))
+    return query
+
+
+@main.command()
+@click.argument("table")
+@click.argument("key", nargs=-1, required=True)
+def get(table: str, key: tuple[str, ...]) -> None:
+    """One item from DynamoDB: `lakehouse get carrier_punctuality carrier=UA`."""
+    from lakehouse.local.demo import items_of
+
+    settings, serving = Settings.load(), _serving(table)
+    wanted = dict(part.partition("=")[::2] for part in key)
+    if set(wanted) != set(serving.keys):
+        raise Failure(f"the key of {table} is {', '.join(serving.keys)}", "name each as column=value")
+    item = items_of(settings, serving).get(wanted, serving.keys)
+    if item is None:
+        raise Failure(f"no item {wanted} in {table}", "`lakehouse status` tells whether it lags")
+    click.echo(json.dumps(item, default=str, indent=2))
+
+
+@main.command()
+@click.argument("table", required=False)
+@click.option("--repair", is_flag=True, help="Write what differs.")
+def verify(table: str | None, repair: bool) -> None:
+    """DynamoDB against the serving tables; exit code 1 where they differ."""
+    from lakehouse.dataset import load
+    from lakehouse.dynamodb import sync
+    from lakehouse.lake import Lake
+    from lakehouse.local.demo import items_of
+
+    settings = Settings.load()
+    servings = [_serving(table)] if table else [s for d in load().values() for s in d.serving if s.publish]
+    differing = 0
+    for serving in servings:
+        found = sync.verify(Lake(settings.lake), serving, items_of(settings, serving), repair=repair)
+        differing += len(found)
+        click.echo(f"{serving.name}: {len(found)} differences{' (repaired)' if found and repair else ''}")
+        for one in found[:20]:
+            click.echo(f"  {one.key}: table {one.row}, item {one.item}")
+    if differing and not repair:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("dataset", required=False)
+def reconcile(dataset: str | None) -> None:
+    """List the landing bucket against what is in; send what no event brought, or took, down the road."""
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+    from lakehouse.landing.reconcile import reconcile as compare
+
+    datasets = load()
+    if dataset and dataset not in datasets:
+        raise Failure(f"no dataset {dataset}", f"one of: {', '.join(datasets)}")
+    chosen = {dataset: datasets[dataset]} if dataset else datasets
+    for name, count in compare(Lake(Settings.load().lake), _bucket(), chosen).items():
+        click.echo(f"{name}: {count} objects announced")
+
+
+def _serving(name: str) -> Any:
+    from lakehouse.dataset import load
+
+    found = {s.name: s for d in load().values() for s in d.serving}
+    if name not in found:
+        raise Failure(f"no serving table {name}", f"one of: {', '.join(found)}")
+    return found[name]
+
+
+def _bucket() -> Any:
+    from lakehouse.landing.objects import Bucket
+    from lakehouse.settings import client
+
+    return Bucket(client("s3"), _required(Settings.load(), "bucket"))
+
+
+def _required(settings: Settings, name: str) -> str:
+    try:
+        return settings.required(name)
+    except SettingError as error:
+        raise Failure(str(error), "`lakehouse up` in another terminal") from error
+
+
+def _local_lines() -> list[str]:
+    note = Settings.load().home / "env"
+    if not note.exists():
+        raise Failure("nothing runs here", "start it: lakehouse up")
+    return note.read_text().splitlines()
+
+
+def _join_local() -> None:
+    """Where the environment names no queue, use what `lakehouse up` left below the home, if anything."""
+    if "LAKEHOUSE_QUEUE_URL" in os.environ or not (Settings.load().home / "env").exists():
+        return
+    for line in _local_lines():
+        name, _, value = line.partition("=")
+        os.environ.setdefault(name, value)
+
+

@@ -1,0 +1,32 @@
+"""What Dagster loads."""
+
+import dagster as dg
+from dagster_aws.s3 import S3Resource
+
+from lakehouse.dataset import load
+from lakehouse.layers.lag import servings_of
+from lakehouse.orchestration import assets, sensor
+from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SQSResource
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    datasets = load()
+    jobs = []
+    for name in datasets:
+        keys = [dg.AssetKey([layer, name]) for layer in ("raw", "cleaned", "quarantine")]
+        for one in servings_of(datasets, name):
+            keys.append(dg.AssetKey(["serving", one.name]))
+            if one.publish:
+                keys.append(dg.AssetKey(["dynamodb", one.name]))
+        selection = dg.AssetSelection.assets(*keys)
+        described = f"Carry what landed for {name} down the road."
+        jobs.append(dg.define_asset_job(name, selection, description=described, executor_def=dg.in_process_executor))
+    lakehouse = LakehouseResource(s3=S3Resource(), sqs=SQSResource(), dynamodb=DynamoDBResource())
+    return dg.Definitions(
+        assets=assets.build(datasets),
+        jobs=jobs,
+        sensors=[sensor.build(datasets, jobs)],
+        resources={"lakehouse": lakehouse},
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,1 @@
+"""serving → DynamoDB: what changed becomes items, conditional on version."""

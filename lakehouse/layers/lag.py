@@ -1,0 +1,46 @@
+"""What lags: each hop's cursor against its source's version. The sweep asks this in every tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lakehouse.dataset import Dataset, Serving
+from lakehouse.dynamodb.table import ItemTable
+from lakehouse.lake import Lake
+from lakehouse.lake.hop import lags
+from lakehouse.layers import raw
+
+Items = Callable[[Serving], ItemTable]
+
+
+def servings_of(datasets: dict[str, Dataset], name: str) -> list[Serving]:
+    """The serving tables that read a dataset, whoever declares them."""
+    return [s for d in datasets.values() for s in d.serving if name in s.upstreams]
+
+
+def lagging(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str, str]:
+    """The datasets with work to do, and the first table of each that lags."""
+    found = {name: _first(lake, datasets, dataset, items) for name, dataset in datasets.items()}
+    return {name: table for name, table in found.items() if table}
+
+
+def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: Items) -> str | None:
+    if raw.lag(lake, dataset.name):
+        return f"raw/{dataset.name}"
+    source = lake.open(raw.name(dataset.name))
+    if source is None:
+        return None
+    for layer in ("cleaned", "quarantine"):
+        if lags(lake.open(f"{layer}/{dataset.name}"), source, dataset.fingerprint):
+            return f"{layer}/{dataset.name}"
+    cleaned = lake.open(f"cleaned/{dataset.name}")
+    assert cleaned is not None
+    for serving in servings_of(datasets, dataset.name):
+        table = lake.open(f"serving/{serving.name}")
+        if table is None or lags(table, cleaned, serving.fingerprint):
+            return f"serving/{serving.name}"
+        if serving.publish:
+            cursor = items(serving).peek()
+            if cursor is None or (cursor.table_id, cursor.version) != (table.id, table.version):
+                return f"dynamodb/{serving.name}"
+    return None
