@@ -59,7 +59,7 @@ def up(drip: float | None) -> None:
 
 
 @main.command()
-@click.option("--days", default=14, show_default=True, help="Days of flights to land.")
+@click.option("--days", default=7, show_default=True, help="Days of flights to land.")
 def demo(days: int) -> None:
     """Run the main job from files to items, print what happened, stop everything."""
     from lakehouse.local import demo as job

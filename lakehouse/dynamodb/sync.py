@@ -16,6 +16,8 @@ from lakehouse.lake import Lake, Table
 from lakehouse.lake.table import CHANGE
 
 REJECTED = pl.Schema({"_key": pl.String, "_reason": pl.String, "_version": pl.Int64})
+BEGIN = 1_577_836_800
+"""Epochs count seconds from 2020-01-01."""
 FEED = {CHANGE, "_commit_version", "_commit_timestamp"}
 
 
@@ -86,7 +88,7 @@ def _by_key(rows: pl.DataFrame, key: Sequence[str]) -> dict[str, dict[str, Any]]
 
 def _later(old: Cursor | None) -> int:
     """An epoch above every earlier one, also when the control item that held it is lost: hence a clock."""
-    return max(int(time.time()), old.epoch + 1 if old else 0)
+    return max(int(time.time()) - BEGIN, old.epoch + 1 if old else 0)
 
 
 def _keep_rejected(lake: Lake, serving: Serving, written: Written, version: int) -> None:

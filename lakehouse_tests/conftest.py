@@ -1,0 +1,82 @@
+"""One local AWS for the whole suite; a fresh lake, bucket and table names for each test."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from lakehouse.dataset import Dataset, Serving, load
+from lakehouse.dynamodb.sync import publish
+from lakehouse.dynamodb.table import ItemTable
+from lakehouse.lake import Lake
+from lakehouse.landing import inbox
+from lakehouse.landing.objects import Bucket
+from lakehouse.landing.queue import Budget, Queue
+from lakehouse.layers import cleaned, raw, serving
+from lakehouse.local import aws
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    running = aws.start(tmp_path_factory.mktemp("home"))
+    environment = running.environment()
+    before = dict(os.environ)
+    os.environ.update(environment)
+    yield environment
+    os.environ.clear()
+    os.environ.update(before)
+    running.stop()
+
+
+@dataclass
+class Road:
+    """The whole road without Dagster: every hop once, in order."""
+
+    lake: Lake
+    bucket: Bucket
+    queue: Queue
+    datasets: dict[str, Dataset]
+    prefix: str
+    dynamodb: Any
+
+    def items(self, one: Serving) -> ItemTable:
+        return ItemTable(self.dynamodb, self.prefix + one.name)
+
+    def receive(self) -> int:
+        return inbox.receive(self.queue, self.lake, self.datasets, wait=1, budget=Budget())
+
+    def hops(self) -> None:
+        for dataset in self.datasets.values():
+            raw.ingest(self.lake, self.bucket, dataset)
+            cleaned.clean(self.lake, dataset)
+            cleaned.quarantine(self.lake, dataset)
+        for one in self.servings():
+            serving.serve(self.lake, one, self.datasets)
+            publish(self.lake, one, self.items(one))
+
+    def servings(self) -> list[Serving]:
+        return [s for d in self.datasets.values() for s in d.serving]
+
+    def announce(self, *keys: str) -> None:
+        for key in keys:
+            name = key.split("/")[0]
+            inbox.announce(self.lake, name, [key], event="test")
+
+
+@pytest.fixture
+def road(local: dict[str, str], tmp_path: Path) -> Road:
+    name = f"landing-{uuid.uuid4().hex[:8]}"
+    s3, sqs = boto3.client("s3"), boto3.client("sqs")
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    wiring = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}]}
+    s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=wiring)
+    lake = Lake(str(tmp_path / "lake"))
+    return Road(lake, Bucket(s3, name), Queue(sqs, url), load(), f"{name}-", boto3.client("dynamodb"))
