@@ -68,18 +68,23 @@ class Lake:
         """The table as it is now; made empty, with its change feed on, if it is not there."""
         if found := self.open(name):
             return found
+        raced = ""
         if "://" not in self.root:
             Path(self.uri(name)).mkdir(parents=True, exist_ok=True)
-        DeltaTable.create(
-            self.uri(name),
-            pl.DataFrame(schema=schema).to_arrow().schema,
-            mode="ignore",
-            partition_by=list(partition_by) or None,
-            configuration=CONFIGURATION,
-            storage_options=dict(self.storage_options) or None,
-        )
+        try:
+            DeltaTable.create(
+                self.uri(name),
+                pl.DataFrame(schema=schema).to_arrow().schema,
+                mode="ignore",
+                partition_by=list(partition_by) or None,
+                configuration=CONFIGURATION,
+                storage_options=dict(self.storage_options) or None,
+            )
+        except CommitFailedError as error:
+            raced = str(error)
         made = self.open(name)
-        assert made is not None
+        if made is None:
+            raise Conflict(raced)
         return made
 
     def names(self) -> list[str]:

@@ -53,7 +53,8 @@ def _touched(serving: Serving, news: list[News]) -> pl.DataFrame | None:
     """The group keys that any upstream's change names, before and after; None: all of them."""
     if serving.group is None:
         return None
-    found = []
+    (kind,) = {n.source.scan().collect_schema().get(serving.group) for n in news} - {None}
+    found = [pl.DataFrame(schema={serving.group: kind})]
     for one in news:
         if one.changes is not None and one.changes.is_empty():
             continue

@@ -1,0 +1,224 @@
+"""The whole road, inbox to items, against the oracle."""
+
+import itertools
+import random
+import threading
+
+import polars as pl
+import pytest
+
+from lakehouse.dynamodb.sync import publish, verify
+from lakehouse.landing import inbox
+from lakehouse.landing.reconcile import reconcile
+from lakehouse.layers import cleaned
+from lakehouse.layers.lag import lagging
+from lakehouse.local import feed
+from lakehouse_tests import oracle, sample
+from lakehouse_tests.conftest import Road
+
+
+def land(road: Road, files: dict[str, bytes]) -> None:
+    for key, body in files.items():
+        road.bucket.put(key, body)
+
+
+def check(road: Road, files: dict[str, bytes]) -> None:
+    """Cleaned, serving and items are what the oracle says, and nothing lags."""
+    table = road.lake.open("cleaned/flights")
+    assert table is not None
+    rows = table.scan().collect()
+    expected = oracle.flights(files)
+    held = {(t.strftime("%Y-%m-%dT%H:%M:%SZ"), c, f): late for t, c, f, late in rows.select(
+        "time_hour", "carrier", "flight", "arr_delay").iter_rows()}  # fmt: skip
+    assert held == {k: int(r["arr_delay"]) if r["arr_delay"] else None for k, r in expected.items()}
+    items = items_of(road, "carrier_punctuality")
+    assert {k: {c: v for c, v in i.items() if c != "mean_arr_delay"} for k, i in items.items()} == (
+        oracle.carrier_punctuality(files)
+    )
+    for one in road.servings():
+        assert verify(road.lake, one, road.items(one)) == []
+    assert lagging(road.lake, road.datasets, road.items) == {}
+    assert cleaned.unaccounted(road.lake, road.datasets["flights"]) == []
+
+
+def items_of(road: Road, name: str) -> dict[str, dict[str, object]]:
+    from lakehouse.dynamodb.items import to_row
+
+    one = next(s for s in road.servings() if s.name == name)
+    return {i["_key"]["S"]: to_row(i) for i in road.items(one).scan()}
+
+
+def test_real_files_arrive_as_the_oracle_says(road: Road) -> None:
+    files = dict(itertools.chain(feed.reference(), feed.flights(3), feed.weather(3)))
+    land(road, files)
+    while road.receive():
+        pass
+    road.hops()
+    check(road, files)
+    weather = road.lake.open("cleaned/weather")
+    assert weather is not None
+    assert weather.scan().collect().height == len(oracle.weather(files))
+
+
+def test_a_second_pass_changes_nothing(road: Road) -> None:
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    road.hops()
+    before = {n: road.lake.open(n).version for n in road.lake.names()}  # type: ignore[union-attr]
+    road.hops()
+    assert {n: road.lake.open(n).version for n in road.lake.names()} == before  # type: ignore[union-attr]
+
+
+def test_every_event_three_times_and_shuffled_changes_nothing(road: Road) -> None:
+    land(road, sample.FILES)
+    keys = [*sample.FILES] * 3
+    random.Random(0).shuffle(keys)
+    for key in keys:
+        road.announce(key)
+        if random.Random(key).random() < 0.5:
+            road.hops()
+    road.hops()
+    check(road, sample.FILES)
+    raw = road.lake.open("raw/flights")
+    assert raw is not None
+    assert raw.scan().filter(pl.col("_part") == "head").collect().height == 2
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(sample.FILES)))
+def test_any_order_of_arrival_ends_in_the_same_tables(road: Road, order: tuple[str, ...]) -> None:
+    land(road, sample.FILES)
+    for key in order:
+        road.announce(key)
+        road.hops()
+    check(road, sample.FILES)
+
+
+def test_an_overwritten_objects_old_rows_leave_every_layer(road: Road) -> None:
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    road.hops()
+    mended = {"flights/2.csv": sample.flights(("AA", 3, 31))}
+    land(road, mended)
+    road.announce(*mended)
+    road.hops()
+    check(road, {**sample.FILES, **mended})
+    quarantine = road.lake.open("quarantine/flights")
+    assert quarantine is not None
+    assert quarantine.scan().collect().is_empty()
+
+
+def test_a_bad_row_is_kept_with_its_rule_its_text_and_its_record(road: Road) -> None:
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    road.hops()
+    quarantine = road.lake.open("quarantine/flights")
+    assert quarantine is not None
+    (row,) = quarantine.scan().collect().to_dicts()
+    assert (row["_object"], row["_record"]) == ("flights/2.csv", 3)
+    assert "arr_delay|dtype" in row["_rules"]
+    assert '"DL"' in row["_text"]
+
+
+def test_a_refused_object_keeps_its_reason_and_stops_nobody(road: Road) -> None:
+    files = {**sample.FILES, "flights/0.csv": b"", "flights/bad.csv.gz": b"no gzip"}
+    land(road, files)
+    road.announce(*files)
+    road.hops()
+    check(road, sample.FILES)
+    raw = road.lake.open("raw/flights")
+    assert raw is not None
+    heads = raw.scan().filter(pl.col("_state") == "refused").select("_object", "_reason").collect()
+    assert dict(heads.iter_rows()).keys() == {"flights/0.csv", "flights/bad.csv.gz"}
+    assert all(heads["_reason"])
+
+
+def test_a_deleted_objects_rows_stay_unless_its_dataset_retracts(road: Road) -> None:
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    road.hops()
+    road.bucket.client.delete_object(Bucket=road.bucket.name, Key="flights/2.csv")
+    road.announce("flights/2.csv")
+    road.hops()
+    check(road, sample.FILES)
+
+
+def test_what_no_event_brought_is_found_by_reconcile(road: Road) -> None:
+    land(road, sample.FILES)
+    road.announce("flights/1.csv")
+    road.hops()
+    assert reconcile(road.lake, road.bucket, road.datasets)["flights"] == 1
+    road.hops()
+    check(road, sample.FILES)
+    assert sum(reconcile(road.lake, road.bucket, road.datasets).values()) == 0
+
+
+def test_a_lost_item_table_is_written_again(road: Road) -> None:
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    road.hops()
+    for one in road.servings():
+        road.dynamodb.delete_table(TableName=road.items(one).name)
+    assert lagging(road.lake, road.datasets, road.items)
+    road.hops()
+    check(road, sample.FILES)
+
+
+def test_a_lost_lake_is_brought_back_by_reconcile(road: Road, tmp_path: object) -> None:
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    road.hops()
+    from pathlib import Path
+
+    Path(road.lake.root).rename(Path(road.lake.root).with_name("lost"))
+    reconcile(road.lake, road.bucket, road.datasets)
+    road.hops()
+    check(road, sample.FILES)
+
+
+def test_two_roads_at_once_end_in_one_state(road: Road) -> None:
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    faults: list[BaseException] = []
+
+    def walk() -> None:
+        try:
+            road.hops()
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=walk) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    road.hops()
+    check(road, sample.FILES)
+
+
+def test_foreign_and_unrouted_messages_are_kept_in_the_inbox(road: Road) -> None:
+    road.queue.client.send_message(QueueUrl=road.queue.url, MessageBody="not for us")
+    road.bucket.put("elsewhere/x.bin", b"1")
+    while road.receive():
+        pass
+    box = inbox.open_inbox(road.lake).scan().collect()
+    parked = box.filter(pl.col("dataset") == inbox.PARKED)
+    assert parked["body"].to_list() == ["not for us"]
+    assert parked["reason"].to_list()[0].startswith("not JSON")
+    assert box.filter(pl.col("dataset") == inbox.UNROUTED)["key"].to_list() == ["elsewhere/x.bin"]
+    assert road.queue.depth().waiting == 0
+
+
+def test_a_stale_writer_resumed_after_a_newer_one_changes_nothing(road: Road) -> None:
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    road.hops()
+    one = next(s for s in road.servings() if s.name == "carrier_punctuality")
+    table = road.items(one)
+    cursor = table.cursor()
+    assert cursor is not None
+    late = [{"carrier": "AA", "flights": 0}]
+    written = table.write(late, [{"carrier": "UA"}], key=["carrier"], number=cursor.number - 1)
+    assert (written.put, written.deleted, written.stale) == (0, 0, 2)
+    check(road, sample.FILES)
+    assert publish(road.lake, one, table) is None
