@@ -32,8 +32,8 @@ def main() -> None:
 @click.option("--drip", type=float, metavar="SECONDS", help="Land one more day of flights every so often.")
 def up(drip: float | None) -> None:
     """Start the local AWS and Dagster, and stay up until Ctrl-C."""
-    from lakehouse.local import feed, house
     from lakehouse.landing.objects import Bucket
+    from lakehouse.local import feed, house
     from lakehouse.settings import client
 
     settings = Settings.load()
@@ -290,3 +290,5 @@ def _join_local() -> None:
         os.environ.setdefault(name, value)
 
 
+if __name__ == "__main__":
+    main()

@@ -21,7 +21,9 @@ def defs() -> dg.Definitions:
                 keys.append(dg.AssetKey(["dynamodb", one.name]))
         selection = dg.AssetSelection.assets(*keys)
         described = f"Carry what landed for {name} down the road."
-        jobs.append(dg.define_asset_job(name, selection, description=described, executor_def=dg.in_process_executor))
+        jobs.append(
+            dg.define_asset_job(name, selection, description=described, executor_def=dg.in_process_executor)
+        )
     lakehouse = LakehouseResource(s3=S3Resource(), sqs=SQSResource(), dynamodb=DynamoDBResource())
     return dg.Definitions(
         assets=assets.build(datasets),

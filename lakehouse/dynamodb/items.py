@@ -95,7 +95,7 @@ def _number(value: float | Decimal) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         raise Unfit(f"{value} is no number in DynamoDB")
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
-    if not exact.is_finite() or len(exact.normalize().as_tuple().digits) > DIGITS:
+    if not exact.is_finite() or len("".join(map(str, exact.as_tuple().digits)).strip("0")) > DIGITS:
         raise Unfit(f"a number of more than {DIGITS} digits")
     if exact and not -130 <= exact.adjusted() <= 125:
         raise Unfit("a number outside 1E-130 to 9.9E+125")

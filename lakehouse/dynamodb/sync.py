@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -16,6 +16,8 @@ from lakehouse.lake import Lake, Table
 from lakehouse.lake.table import CHANGE
 
 REJECTED = pl.Schema({"_key": pl.String, "_reason": pl.String, "_version": pl.Int64})
+NOTHING = -1
+"""The version of a cursor in whose epoch nothing is written yet: the items take the table whole."""
 BEGIN = 1_577_836_800
 """Epochs count seconds from 2020-01-01."""
 FEED = {CHANGE, "_commit_version", "_commit_timestamp"}
@@ -44,17 +46,31 @@ def publish(lake: Lake, serving: Serving, items: ItemTable) -> Written | None:
     if source is None:
         return None
     items.ensure()
-    old = items.cursor()
-    if old and (old.table_id, old.version) == (source.id, source.version):
+    old = _claimed(source, items)
+    if old.version == source.version:
         return None
-    same = old is not None and old.table_id == source.id and old.version < source.version
-    new = Cursor(source.id, old.epoch if old and same else _later(old), source.version)
-    changes = source.changes(old.version) if old and same else None
+    new = replace(old, version=source.version)
+    changes = None if old.version == NOTHING else source.changes(old.version)
     puts, deletes = _all(source, items, serving.keys) if changes is None else net(changes, serving.keys)
     written = items.write(puts.iter_rows(named=True), deletes, key=serving.keys, number=new.number)
     _keep_rejected(lake, serving, written, source.version)
     items.advance(old, new)
     return written
+
+
+def _claimed(source: Table, items: ItemTable) -> Cursor:
+    """The cursor, in an epoch that belongs to this source.
+
+    A new epoch is claimed before its first write. Were it claimed after, two writers that both found none would
+    write in two, and the items of the one that lost would look newer than all that is to come.
+    """
+    while True:
+        cursor = items.cursor()
+        if cursor and cursor.table_id == source.id and cursor.version <= source.version:
+            return cursor
+        claim = Cursor(source.id, _later(cursor), NOTHING)
+        if items.advance(cursor, claim):
+            return claim
 
 
 def net(changes: pl.DataFrame, key: Sequence[str]) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
@@ -106,7 +122,7 @@ def verify(lake: Lake, serving: Serving, items: ItemTable, *, repair: bool = Fal
     cursor = items.cursor()
     if source is None or cursor is None:
         return []
-    if cursor.table_id == source.id and cursor.version < source.version:
+    if cursor.table_id == source.id and NOTHING < cursor.version < source.version:
         source.delta.load_as_version(cursor.version)
     rows = {}
     for name, row in _by_key(source.scan().collect(), serving.keys).items():

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -35,7 +36,7 @@ class Throttled(Exception):
 
 @dataclass(frozen=True)
 class Cursor:
-    """Up to where the items are written: a serving table's id and version, and how often the id has changed."""
+    """Up to where the items are written: a serving table's id and version, and the epoch of writing them whole."""
 
     table_id: str
     epoch: int
@@ -71,15 +72,13 @@ class ItemTable:
             return
         except self.client.exceptions.ResourceNotFoundException:
             pass
-        try:
+        with suppress(self.client.exceptions.ResourceInUseException):
             self.client.create_table(
                 TableName=self.name,
                 AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
                 KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
                 BillingMode="PAY_PER_REQUEST",
             )
-        except self.client.exceptions.ResourceInUseException:
-            pass
         self.client.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig={"Delay": 1})
         expiry = {"Enabled": True, "AttributeName": EXPIRES}
         self.client.update_time_to_live(TableName=self.name, TimeToLiveSpecification=expiry)
@@ -188,7 +187,7 @@ class ItemTable:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ValidationException":
                 raise
-            return error.response["Error"]["Message"]
+            return str(error.response["Error"]["Message"])
 
     def _put(self, item: Item, condition: dict[str, Any]) -> bool:
         try:

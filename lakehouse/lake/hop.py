@@ -84,7 +84,9 @@ def hop(
             return Hopped(target.name, version=target.version)
         desired = work(target, news)
         cursors = [cursor_at(s, code) for s in sources]
-        upserts, deletes = (desired.rows, desired.rows.clear()) if desired.new else difference(target, desired, key)
+        upserts, deletes = (
+            (desired.rows, desired.rows.clear()) if desired.new else difference(target, desired, key)
+        )
         try:
             if desired.new:
                 target.append(upserts, cursors)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -201,6 +202,11 @@ def _bounds(source: pl.DataFrame, key: Sequence[str]) -> list[str]:
         low, high = (v.replace("'", "''") for v in low_high)
         return [f"t.`{key[0]}` >= '{low}'", f"t.`{key[0]}` <= '{high}'"]
     return []
+
+
+def schema(columns: Mapping[str, Any]) -> pl.Schema:
+    """Column names and polars types, in order."""
+    return pl.Schema(columns)
 
 
 def storable(frame: pl.DataFrame) -> pl.DataFrame:

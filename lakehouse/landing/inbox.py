@@ -13,13 +13,14 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, route
 from lakehouse.lake import Lake, Table
+from lakehouse.lake.table import schema
 from lakehouse.landing.events import decode, ignorable
 from lakehouse.landing.queue import Budget, Message, Queue
 
 NAME = "landing/inbox"
 PARKED, UNROUTED, IGNORED = "_parked", "_unrouted", "_ignored"
 TIME = pl.Datetime("us", "UTC")
-SCHEMA = pl.Schema(
+SCHEMA = schema(
     {
         "dataset": pl.String,
         "bucket": pl.String,
@@ -81,5 +82,3 @@ def announce(lake: Lake, dataset: str, keys: Iterable[str], *, event: str) -> in
     if rows:
         open_inbox(lake).append(pl.DataFrame(rows, schema=SCHEMA))
     return len(rows)
-
-

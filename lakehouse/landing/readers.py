@@ -61,7 +61,7 @@ READERS: dict[str, Reader] = {".csv": read_csv, ".ndjson": read_ndjson, ".jsonl"
 def _zstd(body: bytes) -> bytes:
     import pyarrow as pa
 
-    return pa.CompressedInputStream(pa.BufferReader(body), "zstd").read()
+    return bytes(pa.CompressedInputStream(pa.BufferReader(body), "zstd").read())
 
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {

@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import dataframely as dy
 import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
-from lakehouse.lake.table import storable
+from lakehouse.lake.table import schema, storable
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.raw import ORIGIN
 
-BAD = pl.Schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "_text": pl.String})
+BAD = schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "_text": pl.String})
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     )
     faults = faults.group_by("_row").agg(pl.col("_rules").unique().sort().str.join(", "))
     origin = rows.select("_row", *ORIGIN)
-    good = good.join(faults.select("_row"), on="_row", how="anti").join(origin, on="_row")
-    return Split(good.drop("_row"), _bad(rows, faults))
+    fit = good.join(faults.select("_row"), on="_row", how="anti").join(origin, on="_row")
+    return Split(fit.drop("_row"), _bad(rows, faults))
 
 
 def _bad(rows: pl.DataFrame, faults: pl.DataFrame) -> pl.DataFrame:
@@ -139,7 +140,9 @@ def _temporal(table: pl.DataFrame, contract: type[dy.Schema]) -> tuple[pl.DataFr
     """ISO text to dates and times, and a flag for each value that is none: dataframely casts all but these."""
     kinds = {n: c.dtype for n, c in contract.columns().items() if c.dtype in (pl.Date, pl.Datetime)}
     texts = {n: t for n, t in kinds.items() if table.schema.get(n) == pl.String}
-    parsed = table.with_columns(pl.col(n).str.strptime(t, strict=False).alias(n) for n, t in texts.items())
+    parsed = table.with_columns(
+        pl.col(n).str.strptime(cast(Any, t), strict=False).alias(n) for n, t in texts.items()
+    )
     flags = [(table[n].is_not_null() & parsed[n].is_null()).alias(f"_broken:{n}") for n in texts]
     return parsed, pl.DataFrame([table["_row"], *flags])
 

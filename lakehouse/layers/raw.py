@@ -15,6 +15,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
+from lakehouse.lake.table import schema
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket, Identity
 from lakehouse.landing.readers import Unreadable, read
@@ -22,7 +23,7 @@ from lakehouse.landing.readers import Unreadable, read
 BATCH = 1000
 TIME = pl.Datetime("us", "UTC")
 ORIGIN = ["_object", "_generation", "_record", "_modified"]
-HEAD = pl.Schema(
+HEAD = schema(
     {
         "_part": pl.String,
         "_object": pl.String,
@@ -38,7 +39,7 @@ HEAD = pl.Schema(
         "_reason": pl.String,
     }
 )
-SCHEMA = pl.Schema({**HEAD, "_record": pl.Int64, "_text": pl.String, "_bad": pl.String})
+SCHEMA = schema({**HEAD, "_record": pl.Int64, "_text": pl.String, "_bad": pl.String})
 
 
 def name(dataset: str) -> str:
@@ -70,9 +71,7 @@ def ingest(lake: Lake, bucket: Bucket, dataset: Dataset, *, run: str = "") -> Ho
             key=["_object", "_generation", "_record"],
             code="raw",
         )
-        total = replace(
-            done, upserted=total.upserted + done.upserted, moved=total.moved or done.moved
-        )
+        total = replace(done, upserted=total.upserted + done.upserted, moved=total.moved or done.moved)
         if not done.moved:
             return total
 

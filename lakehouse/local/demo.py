@@ -111,10 +111,10 @@ def _look(
     if arrived > _unique_flights(lake):
         summary.broken.append("G2 no double: a flight stands twice in cleaned")
     for serving in (s for d in datasets.values() for s in d.serving if s.publish):
-        table = items(serving)
-        summary.items[table.name] = sum(1 for _ in table.scan())
-        if differences := sync.verify(lake, serving, table):
-            summary.broken.append(f"G5 agreement: {table.name} differs in {len(differences)} items")
+        held = items(serving)
+        summary.items[held.name] = sum(1 for _ in held.scan())
+        if differences := sync.verify(lake, serving, held):
+            summary.broken.append(f"G5 agreement: {held.name} differs in {len(differences)} items")
     punctuality = next(s for s in datasets["flights"].serving if s.name == "carrier_punctuality")
     summary.item = items(punctuality).get({"carrier": "UA"}, punctuality.keys)
     if summary.item is None:
@@ -123,7 +123,8 @@ def _look(
 
 def _unique_flights(lake: Lake) -> int:
     table, bad = lake.open("cleaned/flights"), lake.open("quarantine/flights")
-    assert table is not None and bad is not None
+    assert table is not None
+    assert bad is not None
     key = ["time_hour", "carrier", "flight"]
     unique = table.scan().select(key).unique().select(pl.len()).collect().item()
     return int(unique + bad.scan().select(pl.len()).collect().item())

@@ -7,6 +7,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.dynamodb import sync
+from lakehouse.dynamodb.table import Written
 from lakehouse.lake import Hopped, Lake
 from lakehouse.layers import cleaned, raw, serving
 from lakehouse.orchestration.resources import LakehouseResource
@@ -115,7 +116,7 @@ def _dynamodb(one: Serving) -> dg.AssetsDefinition:
         description=f"The items of {one.name}, as applications read them.",
     )
     def asset(lakehouse: LakehouseResource) -> dg.MaterializeResult:
-        written = sync.publish(lakehouse.lake, one, lakehouse.items(one)) or sync.Written()
+        written = sync.publish(lakehouse.lake, one, lakehouse.items(one)) or Written()
         numbers = {"put": written.put, "deleted": written.deleted, "stale": written.stale}
         return dg.MaterializeResult(metadata={**numbers, "rejected": len(written.rejected)})
 
@@ -160,5 +161,3 @@ def _columns(dataset: Dataset) -> dg.TableSchema:
 
 def _first_line(text: str | None) -> str:
     return (text or "").strip().split("\n")[0]
-
-

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -22,7 +23,7 @@ ACTIVE = [
 LONG_POLL_SECONDS = 20
 
 
-def build(datasets: dict[str, Dataset], jobs: Sequence[dg.JobDefinition]) -> dg.SensorDefinition:
+def build(datasets: dict[str, Dataset], jobs: Sequence[Any]) -> dg.SensorDefinition:
     """The sensor that empties the queue into the inbox and asks for a run of every dataset that lags."""
 
     @dg.sensor(

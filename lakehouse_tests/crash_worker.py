@@ -1,0 +1,60 @@
+"""Walks the road once and dies by SIGKILL at the n-th passage through any door. Run by test_crash.py."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import boto3
+
+from lakehouse.dataset import load
+from lakehouse.dynamodb.table import ItemTable
+from lakehouse.lake import Lake, Table
+from lakehouse.landing.objects import Bucket
+from lakehouse.landing.queue import Queue
+from lakehouse_tests.conftest import Road
+
+DOORS: list[tuple[type, str]] = [
+    (Bucket, "get"),
+    (Table, "append"),
+    (Table, "apply"),
+    (Queue, "delete"),
+    (ItemTable, "_put"),
+    (ItemTable, "advance"),
+]
+
+
+def mine(fatal: int) -> None:
+    """Count the passages, before and after each call; at the fatal one the process is gone."""
+    passages = count(1)
+
+    def guard(call: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            passage()
+            result = call(*args, **kwargs)
+            passage()
+            return result
+
+        return guarded
+
+    def passage() -> None:
+        if next(passages) == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for owner, name in DOORS:
+        setattr(owner, name, guard(getattr(owner, name)))
+
+
+def main(fatal: int, lake: str, bucket: str, url: str, prefix: str) -> None:
+    mine(fatal)
+    s3, sqs, dynamodb = (boto3.client(s) for s in ("s3", "sqs", "dynamodb"))
+    chosen = {n: d for n, d in load().items() if n in ("flights", "airlines", "planes", "weather")}
+    road = Road(Lake(lake), Bucket(s3, bucket), Queue(sqs, url), chosen, prefix, dynamodb)
+    road.receive()
+    road.hops()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), *sys.argv[2:])

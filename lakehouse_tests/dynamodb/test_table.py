@@ -1,0 +1,85 @@
+"""The item table, against the local AWS."""
+
+import random
+import uuid
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from lakehouse.dynamodb import table as door
+from lakehouse.dynamodb.table import Cursor, ItemTable, Throttled, Written
+
+
+@pytest.fixture
+def items(local: dict[str, str]) -> ItemTable:
+    made = ItemTable(boto3.client("dynamodb"), f"t-{uuid.uuid4().hex[:8]}")
+    made.ensure()
+    return made
+
+
+def write(items: ItemTable, number: int, *puts: dict[str, Any], deletes: tuple[str, ...] = ()) -> Written:
+    return items.write(puts, [{"k": k} for k in deletes], key=["k"], number=number)
+
+
+def test_an_older_version_never_wins(items: ItemTable) -> None:
+    write(items, 2, {"k": "a", "v": "new"})
+    assert write(items, 1, {"k": "a", "v": "old"}).stale == 1
+    assert items.get({"k": "a"}, ["k"]) == {"k": "a", "v": "new"}
+
+
+def test_a_late_put_does_not_bring_a_deleted_item_back(items: ItemTable) -> None:
+    write(items, 1, {"k": "a"})
+    write(items, 3, deletes=("a",))
+    assert write(items, 2, {"k": "a"}).stale == 1
+    assert items.get({"k": "a"}, ["k"]) is None
+    assert list(items.scan()) == []
+
+
+def test_reserved_words_are_fine_as_columns(items: ItemTable) -> None:
+    row = {"k": "a", "name": "n", "value": 1, "size": 2, "select": None}
+    write(items, 1, row)
+    assert items.get({"k": "a"}, ["k"]) == row
+
+
+def test_a_row_that_does_not_fit_is_told_and_the_others_are_written(items: ItemTable) -> None:
+    written = write(items, 1, {"k": "a", "v": float("nan")}, {"k": "b", "v": "x" * 500_000}, {"k": "c"})
+    assert written.put == 1
+    assert len(written.rejected) == 2
+
+
+def test_the_cursor_is_moved_only_from_where_it_was_seen(items: ItemTable) -> None:
+    first, second = Cursor("t", 1, 1), Cursor("t", 1, 2)
+    assert items.advance(None, first)
+    assert not items.advance(None, second)
+    assert items.advance(first, second)
+    assert not items.advance(first, Cursor("t", 1, 3))
+    assert items.cursor() == second
+
+
+def throttle(client: Any, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse a share of all puts, as DynamoDB does."""
+    dice, real = random.Random(0), client.put_item
+
+    def put_item(**request: Any) -> Any:
+        if dice.random() < share:
+            raise ClientError(
+                {"Error": {"Code": "ProvisionedThroughputExceededException", "Message": ""}}, "PutItem"
+            )
+        return real(**request)
+
+    monkeypatch.setattr(client, "put_item", put_item)
+
+
+def test_thirty_percent_throttles_lose_nothing(items: ItemTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    throttle(items.client, 0.3, monkeypatch)
+    assert write(items, 1, *({"k": str(n)} for n in range(100))).put == 100
+    assert len(list(items.scan())) == 100
+
+
+def test_endless_throttling_is_transient_and_raised(items: ItemTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    throttle(items.client, 1.0, monkeypatch)
+    monkeypatch.setattr(door, "ATTEMPTS", 3)
+    with pytest.raises(Throttled):
+        write(items, 1, {"k": "a"})
