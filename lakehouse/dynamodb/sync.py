@@ -136,10 +136,6 @@ def verify(lake: Lake, serving: Serving, items: ItemTable, *, repair: bool = Fal
         for name in sorted(rows.keys() | held.keys())
         if rows.get(name) != held.get(name)
     ]
-    if repair and found:
-        again = Cursor(source.id, _later(cursor), source.version)
-        wanted = [r for name, r in _by_key(source.scan().collect(), serving.keys).items() if name in rows]
-        gone = [d.item for d in found if d.row is None and d.item is not None]
-        items.write(wanted, gone, key=serving.keys, number=again.number)
-        items.advance(cursor, again)
+    if repair and found and items.advance(cursor, Cursor(source.id, _later(cursor), NOTHING)):
+        publish(lake, serving, items)
     return found
