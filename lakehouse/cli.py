@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -25,7 +26,14 @@ class Failure(click.ClickException):
 @click.version_option(package_name="lakehouse")
 def main() -> None:
     """An event-driven lakehouse: a file lands in S3, an item changes in DynamoDB."""
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, _interrupted)
     _join_local()
+
+
+def _interrupted(*_: object) -> None:
+    """Both signals end a command the same way, so that what it started is always stopped."""
+    raise KeyboardInterrupt
 
 
 @main.command()

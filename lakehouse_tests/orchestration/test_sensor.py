@@ -1,9 +1,12 @@
 """When the sweep asks for a run; and the road through the real daemon."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dagster as dg
 import pytest
@@ -98,3 +101,23 @@ def test_the_demo_runs_through_the_real_daemon_twice_and_keeps_its_promises(tmp_
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Guarantees held." in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_up_stops_every_process_that_it_started(tmp_path: Path, sign: int) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAKEHOUSE_", "DAGSTER_"))}
+    environment |= {"LAKEHOUSE_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "lakehouse.cli", "up"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline() for _ in range(4)]
+        addresses = [line.split()[1] for line in told[:2]]
+        process.send_signal(sign)
+        assert process.wait(60) == 0
+    for address in addresses:
+        with (
+            pytest.raises(ConnectionRefusedError),
+            socket.create_connection((urlsplit(address).hostname, urlsplit(address).port)),
+        ):
+            pass
