@@ -64,7 +64,7 @@ def start(home: Path) -> LocalAws:
     last = int(note.read_text()) if note.exists() else 0
     if last and _alive(last):
         return LocalAws(last, None)
-    port = last if last and _free(last) else _free_port()
+    port = last if last and _free(last) else free_port()
     environment = os.environ | {
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
@@ -146,7 +146,8 @@ def _free(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
