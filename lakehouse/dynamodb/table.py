@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from lakehouse.dynamodb.items import CONTROL, DELETED, EXPIRES, KEY, VERSION, Item, Unfit, key_of, to_item, to_row
 
-EPOCH = 1 << 24  # epoch and version together stay below 2**53: ministack compares numbers as floats
+EPOCH = 1 << 24  # together below 2**53, so that a client that reads numbers as floats sees them exactly
 TOMBSTONE_SECONDS = 7 * 24 * 3600
 WORKERS = 8
 WINDOW = 256
