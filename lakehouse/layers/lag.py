@@ -39,7 +39,9 @@ def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: It
         table = lake.open(f"serving/{serving.name}")
         if table is None or lags(table, cleaned, serving.fingerprint):
             return f"serving/{serving.name}"
-        if serving.publish:
+    for serving in (s for s in dataset.serving if s.publish):
+        table = lake.open(f"serving/{serving.name}")
+        if table:
             cursor = items(serving).peek()
             if cursor is None or (cursor.table_id, cursor.version) != (table.id, table.version):
                 return f"dynamodb/{serving.name}"

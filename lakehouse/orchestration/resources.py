@@ -1,5 +1,6 @@
 """SQS and DynamoDB as Dagster resources, with the fields of dagster-aws's own."""
 
+from functools import cache
 from typing import Any
 
 import boto3
@@ -16,14 +17,19 @@ from lakehouse.landing.queue import Queue
 from lakehouse.settings import Settings
 
 
+@cache
+def session(profile_name: str | None, region_name: str | None) -> boto3.Session:
+    """One a process: what a session has read of a service's description serves every later client."""
+    return boto3.Session(profile_name=profile_name, region_name=region_name)
+
+
 class _Boto3Resource(dg.ConfigurableResource):
     region_name: str | None = Field(default=None, description="The region; by default boto3's own.")
     endpoint_url: str | None = Field(default=None, description="Another endpoint than AWS's, for a local AWS.")
     profile_name: str | None = Field(default=None, description="A profile of the shared AWS configuration.")
 
     def _client(self, service: str) -> Any:
-        session = boto3.Session(profile_name=self.profile_name, region_name=self.region_name)
-        return session.client(service, endpoint_url=self.endpoint_url)
+        return session(self.profile_name, self.region_name).client(service, endpoint_url=self.endpoint_url)
 
 
 class SQSResource(_Boto3Resource):

@@ -20,7 +20,8 @@ ACTIVE = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-LONG_POLL_SECONDS = 20
+TICK_SECONDS = 20
+"""How long a tick waits for something to do. Dagster allows it 60."""
 
 
 def build(datasets: dict[str, Dataset], jobs: Sequence[Any]) -> dg.SensorDefinition:
@@ -36,20 +37,37 @@ def build(datasets: dict[str, Dataset], jobs: Sequence[Any]) -> dg.SensorDefinit
     def landing(context: dg.SensorEvaluationContext, lakehouse: LakehouseResource) -> dg.SensorResult:
         if not lakehouse.settings.queue_url:
             return dg.SensorResult(skip_reason="No queue: set LAKEHOUSE_QUEUE_URL, or start a local AWS: make up")
-        behind = lagging(lakehouse.lake, datasets, lakehouse.items)
-        wait = 1 if behind else LONG_POLL_SECONDS
-        received = inbox.receive(lakehouse.queue(), lakehouse.lake, datasets, wait=wait, budget=Budget())
-        if received:
-            behind = lagging(lakehouse.lake, datasets, lakehouse.items)
-        requests = list(_requests(context.instance, behind))
-        told = f"{received} events; behind: {', '.join(behind.values()) or 'nothing'}"
-        return dg.SensorResult(requests, skip_reason=None if requests else told)
+        return tick(context.instance, lakehouse, datasets)
 
     return landing
 
 
-def _requests(instance: dg.DagsterInstance, behind: dict[str, str]) -> Iterator[dg.RunRequest]:
+def tick(
+    instance: dg.DagsterInstance, lakehouse: LakehouseResource, datasets: dict[str, Dataset]
+) -> dg.SensorResult:
+    """Receive, and compare cursors, until a run is due or the time is over. With nothing behind it only waits."""
+    queue, end, received = lakehouse.queue(), time.monotonic() + TICK_SECONDS, 0
+    while True:
+        behind = lagging(lakehouse.lake, datasets, lakehouse.items)
+        requests = [*_requests(instance, behind, datasets)]
+        left = max(0, int(end - time.monotonic()))
+        wait = 0 if requests else min(1, left) if behind else left
+        got = inbox.receive(queue, lakehouse.lake, datasets, wait=wait, budget=Budget())
+        received += got
+        if got:
+            continue
+        if requests or time.monotonic() >= end - 1:
+            told = f"{received} events; behind: {', '.join(behind.values()) or 'nothing'}"
+            return dg.SensorResult(requests, skip_reason=None if requests else told)
+
+
+def _requests(
+    instance: dg.DagsterInstance, behind: dict[str, str], datasets: dict[str, Dataset]
+) -> Iterator[dg.RunRequest]:
     for name, table in behind.items():
+        rivals: list[str] = [name, *_feeding(datasets, table)]
+        if instance.get_runs_count(dg.RunsFilter(tags={DATASET: rivals}, statuses=ACTIVE)):
+            continue
         records = instance.get_run_records(dg.RunsFilter(tags={DATASET: name}), limit=8)
         history = [(r.dagster_run.status, r.end_time or 0.0) for r in records]
         if due(history, time.time()):
@@ -57,13 +75,17 @@ def _requests(instance: dg.DagsterInstance, behind: dict[str, str]) -> Iterator[
             yield dg.RunRequest(job_name=name, tags=tags)
 
 
+def _feeding(datasets: dict[str, Dataset], table: str) -> list[str]:
+    """The datasets whose runs bring the items of `dynamodb/…` up to date."""
+    found = (s for d in datasets.values() for s in d.serving if table == f"dynamodb/{s.name}")
+    return [upstream for serving in found for upstream in serving.upstreams]
+
+
 def due(history: Sequence[tuple[dg.DagsterRunStatus, float]], now: float) -> bool:
-    """Whether a dataset that lags gets a run: none is active, and a pause that grows with its failures is over.
+    """Whether a dataset that lags and has no active run gets one: after a failure a pause grows with the failures.
 
     `history`: (status, end in epoch seconds) of its runs, the newest first.
     """
-    if any(status in ACTIVE for status, _ in history):
-        return False
     failures = 0
     for status, _ in history:
         if status != dg.DagsterRunStatus.FAILURE:

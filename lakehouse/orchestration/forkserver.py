@@ -1,0 +1,172 @@
+"""command → worker: `python -m …` runs in a fork of a process that has everything imported, or is spawned.
+
+Read on standard input, a socket, and run as a process of its own, so that nothing but imports ever happens in it:
+a polars query or a Delta write in a parent makes its forks hang. Modules are free to do either when imported, so
+after the imports a probe is forked that must do both. Where it cannot, every worker is spawned instead.
+
+A worker holds the lock on its note for as long as it lives, however it ends; the note says its process id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+PROBE_SECONDS = 5.0
+REAP_SECONDS = 1.0
+
+
+def main(modules: Sequence[str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
+    serve(socket.socket(fileno=0), preload(modules))
+
+
+def serve(channel: socket.socket, fault: str | None) -> None:
+    """Start what is asked for until the other side hangs up. `fault`: why nothing may be forked here."""
+    code = own_files()
+    workers: dict[int, Path] = {}
+    with channel, channel.makefile("rw") as lines:
+        while True:
+            while not select.select([channel], [], [], REAP_SECONDS)[0]:
+                _reap(workers)
+            line = lines.readline()
+            if not line:
+                return
+            _reap(workers)
+            if own_files() != code:
+                _answer(lines, {"renewing": True})
+                os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]])
+            asked = json.loads(line)
+            pid = start(asked["command"], Path(asked["note"]), channel.fileno(), fault)
+            workers[pid] = Path(asked["note"])
+            _answer(lines, {"pid": pid, "spawned": fault})
+
+
+def _answer(lines: Any, words: dict[str, object]) -> None:
+    lines.write(json.dumps(words) + "\n")
+    lines.flush()
+
+
+def start(command: Sequence[str], note: Path, channel: int, fault: str | None) -> int:
+    """Start one worker, its note locked; gives its process id."""
+    lock = os.open(note, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if fault is None and list(command[:2]) == [sys.executable, "-m"]:
+            pid = _fork(lambda: _become(command[2:], channel))
+        else:
+            pid = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[lock]).pid
+        os.write(lock, str(pid).encode())
+    finally:
+        os.close(lock)
+    return pid
+
+
+def _fork(work: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        work()
+        code = 0
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else int(done.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _become(arguments: Sequence[str], channel: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, channel)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = list(arguments)
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+
+
+def preload(modules: Sequence[str]) -> str | None:
+    """Import, then probe; gives the reason why a fork would hang here, or None."""
+    threads: dict[str, int] = {}
+    for name in modules:
+        before = _threads()
+        importlib.import_module(name)
+        threads[name] = _threads() - before
+    if forks():
+        return None
+    guilty = [name for name, started in threads.items() if started and name.startswith("lakehouse")]
+    named = ", ".join(guilty) or "a module that is imported with them"
+    return f"a forked process cannot run queries: {named} runs a query or writes a table when imported"
+
+
+def forks() -> bool:
+    """Whether a fork of this process can run a streaming query, write a Delta table and open it."""
+    with tempfile.TemporaryDirectory() as folder:
+        pid = _fork(lambda: _try(folder))
+        end = time.monotonic() + PROBE_SECONDS
+        while time.monotonic() < end:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                return status == 0
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return False
+
+
+def _try(folder: str) -> None:
+    import polars as pl
+    from deltalake import DeltaTable
+
+    query = pl.LazyFrame({"a": [1, 2, 3]}).group_by("a").agg(pl.len())
+    query.collect(engine="streaming").write_delta(folder)
+    assert DeltaTable(folder).version() == 0
+
+
+def own_files() -> dict[str, int]:
+    """Every Python file beside an imported module that is not installed, and when it was changed."""
+    installed = (sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    folders = {os.path.dirname(f) for f in files if f and not os.path.abspath(f).startswith(installed)}
+    found = [path for folder in folders for path in Path(folder).glob("*.py")]
+    return {str(path): path.stat().st_mtime_ns for path in found if path.exists()}
+
+
+def _threads() -> int:
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.exists() else 1
+
+
+def _reap(workers: dict[int, Path]) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            if note := workers.pop(pid, None):
+                note.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
