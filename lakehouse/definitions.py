@@ -9,8 +9,8 @@ from lakehouse.orchestration import assets, sensor
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SQSResource
 
 
-@dg.definitions
-def defs() -> dg.Definitions:
+def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
+    """Every asset, a job a dataset, and the sensor that starts them."""
     datasets = load()
     jobs = []
     for name in datasets:
@@ -21,14 +21,17 @@ def defs() -> dg.Definitions:
                 keys.append(dg.AssetKey(["dynamodb", one.name]))
         selection = dg.AssetSelection.assets(*keys)
         described = f"Carry what landed for {name} down the road."
-        jobs.append(
-            dg.define_asset_job(name, selection, description=described, executor_def=dg.in_process_executor)
-        )
+        jobs.append(dg.define_asset_job(name, selection, description=described, executor_def=executor))
     lakehouse = LakehouseResource(s3=S3Resource(), sqs=SQSResource(), dynamodb=DynamoDBResource())
     return dg.Definitions(
         assets=assets.build(datasets),
         jobs=jobs,
         sensors=[sensor.build(datasets, jobs)],
         resources={"lakehouse": lakehouse},
-        executor=dg.in_process_executor,
+        executor=executor,
     )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return build(dg.in_process_executor)

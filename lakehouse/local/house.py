@@ -43,18 +43,22 @@ def local_aws(settings: Settings) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def dagster(settings: Settings) -> Iterator[str]:
+def dagster(
+    settings: Settings,
+    instance: Path = ROOT / "deploy" / "dagster.yaml",
+    workspace: Path = ROOT / "workspace.yaml",
+) -> Iterator[str]:
     """`dagster dev` on the loopback; gives its address. Every process of it ends with the block."""
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "deploy" / "dagster.yaml", home / "dagster.yaml")
+    shutil.copy(instance, home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
     port = aws.free_port()
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
     log = settings.home / "dagster.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*command, "-w", str(ROOT / "workspace.yaml")],
+            [*command, "-w", str(workspace)],
             stdout=out,
             stderr=out,
             cwd=ROOT,
