@@ -51,11 +51,11 @@ class Settings:
         return str(value)
 
 
-def client(service: str) -> Any:
-    """A boto3 client by the standard settings."""
+def client(service: str, config: Any = None) -> Any:
+    """A boto3 client by the standard settings. `config`: botocore's, where a room has its own."""
     import boto3
 
-    return boto3.client(service)
+    return boto3.client(service, config=config)
 
 
 def inherited() -> dict[str, str]:

@@ -12,7 +12,7 @@ import pytest
 
 from lakehouse.dataset import Dataset, Serving, load
 from lakehouse.dynamodb.sync import publish
-from lakehouse.dynamodb.table import ItemTable
+from lakehouse.dynamodb.table import CONFIG, ItemTable
 from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
@@ -79,4 +79,5 @@ def road(local: dict[str, str], tmp_path: Path) -> Road:
     wiring = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}]}
     s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=wiring)
     lake = Lake(str(tmp_path / "lake"))
-    return Road(lake, Bucket(s3, name), Queue(sqs, url), load(), f"{name}-", boto3.client("dynamodb"))
+    dynamodb = boto3.client("dynamodb", config=CONFIG)
+    return Road(lake, Bucket(s3, name), Queue(sqs, url), load(), f"{name}-", dynamodb)

@@ -38,6 +38,14 @@ def key_of(row: Mapping[str, Any], key: Sequence[str]) -> str:
     return text
 
 
+def name_of(row: Mapping[str, Any], key: Sequence[str]) -> str:
+    """What a person may call the row by: its item's key, or the bare values where they are none."""
+    try:
+        return key_of(row, key)
+    except Unfit:
+        return repr([row.get(k) for k in key])
+
+
 def to_item(row: Mapping[str, Any], key: Sequence[str]) -> Item:
     """The row as an item, without its version. Raises `Unfit`."""
     if taken := [c for c in row if c in RESERVED]:

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import polars as pl
 
 from lakehouse.dataset import Serving
-from lakehouse.dynamodb.items import KEY, Unfit, key_of, to_item, to_row
-from lakehouse.dynamodb.table import Cursor, ItemTable, Written
-from lakehouse.lake import Lake, Table
-from lakehouse.lake.table import CHANGE
+from lakehouse.dynamodb.items import DELETED, KEY, VERSION, Item, Unfit, key_of, name_of, to_item, to_row
+from lakehouse.dynamodb.table import EPOCH, Cursor, ItemTable, Written
+from lakehouse.lake import Conflict, KeyChanged, Lake, Table
+from lakehouse.lake.table import CHANGE, schema
 
-REJECTED = pl.Schema({"_key": pl.String, "_reason": pl.String, "_version": pl.Int64})
+REJECTED = schema(
+    {
+        "_key": pl.String,
+        "_reason": pl.String,
+        "_version": pl.Int64,
+        "_at": pl.Datetime("us", "UTC"),
+        "_number": pl.Int64,
+    }
+)
 NOTHING = -1
 """The version of a cursor in whose epoch nothing is written yet: the items take the table whole."""
 BEGIN = 1_577_836_800
 """Epochs count seconds from 2020-01-01."""
+KEYED_ANEW = (
+    "Delete the DynamoDB table, and the next run writes it anew; or, while applications still read it, give the "
+    "serving function another name"
+)
 FEED = {CHANGE, "_commit_version", "_commit_timestamp"}
+SAMPLE = 1000
+LOOKS = 6
 
 
 @dataclass(frozen=True)
@@ -40,37 +57,56 @@ def publish(lake: Lake, serving: Serving, items: ItemTable) -> Written | None:
     """Bring the items up to the serving table; None if they are. Rows that do not fit are kept in `rejected/`.
 
     The cursor moves after the writes. A crash between repeats them, which changes nothing; a slower writer finds
-    newer versions and leaves them alone.
+    newer versions and leaves them alone. Raises `KeyChanged` where the items are keyed by other columns, and
+    `Throttled`; the cursor has not moved then.
     """
-    source = lake.open(f"serving/{serving.name}")
-    if source is None:
+    if lake.open(_name(serving)) is None:
         return None
     items.ensure()
-    old = _claimed(source, items)
+    source, old = _claimed(lake, serving, items)
     if old.version == source.version:
         return None
-    new = replace(old, version=source.version)
+    new = replace(old, version=source.version, key=tuple(serving.keys))
     changes = None if old.version == NOTHING else source.changes(old.version)
-    puts, deletes = _all(source, items, serving.keys) if changes is None else net(changes, serving.keys)
-    written = items.write(puts.iter_rows(named=True), deletes, key=serving.keys, number=new.number)
-    _keep_rejected(lake, serving, written, source.version)
-    items.advance(old, new)
-    return written
+    whole = changes is None
+    puts, deletes = (source.scan().collect(), []) if changes is None else net(changes, serving.keys)
+    gone = _vanished(puts, items, serving.keys) if whole else _names(deletes, serving.keys)
+    written = items.write(puts.iter_rows(named=True), gone, key=serving.keys, number=new.number, together=whole)
+    _keep_rejected(lake, serving, written, new, None if whole else chain(puts.iter_rows(named=True), deletes))
+    if not items.advance(old, new):
+        _withdraw(lake, serving, items, old, whole)
+    return replace(written, keys=_sample(puts, deletes, serving.keys))
 
 
-def _claimed(source: Table, items: ItemTable) -> Cursor:
-    """The cursor, in an epoch that belongs to this source.
+def _name(serving: Serving) -> str:
+    return f"serving/{serving.name}"
 
-    A new epoch is claimed before its first write. Were it claimed after, two writers that both found none would
-    write in two, and the items of the one that lost would look newer than all that is to come.
+
+def _claimed(lake: Lake, serving: Serving, items: ItemTable) -> tuple[Table, Cursor]:
+    """The serving table, and the cursor in an epoch that belongs to it.
+
+    The table is opened after the cursor was read: a table opened before could be older than the cursor of a
+    writer that has passed by, and be taken for one that was restored. A new epoch is claimed before its first
+    write. Were it claimed after, two writers that both found none would write in two, and the items of the one
+    that lost would look newer than all that is to come.
     """
     while True:
         cursor = items.cursor()
+        source = _open(lake, serving)
+        if cursor and cursor.key and list(cursor.key) != serving.keys:
+            raise KeyChanged(f"DynamoDB table {items.name}", cursor.key, serving.keys, KEYED_ANEW)
         if cursor and cursor.table_id == source.id and cursor.version <= source.version:
-            return cursor
-        claim = Cursor(source.id, _later(cursor), NOTHING)
+            return source, cursor
+        claim = Cursor(source.id, _later(cursor, items), NOTHING, tuple(serving.keys))
         if items.advance(cursor, claim):
-            return claim
+            return source, claim
+
+
+def _open(lake: Lake, serving: Serving) -> Table:
+    source = lake.open(_name(serving))
+    if source is None:
+        raise Conflict(f"{_name(serving)} was removed while its items were being written")
+    return source
 
 
 def net(changes: pl.DataFrame, key: Sequence[str]) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
@@ -86,56 +122,125 @@ def net(changes: pl.DataFrame, key: Sequence[str]) -> tuple[pl.DataFrame, list[d
     return puts, last.filter(pl.col(CHANGE) == "delete").select(key).to_dicts()
 
 
-def _all(source: Table, items: ItemTable, key: Sequence[str]) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
-    rows = source.scan().collect()
-    wanted = set(_by_key(rows, key))
-    return rows, [row for item in items.scan() if item[KEY]["S"] not in wanted for row in [to_row(item)]]
+def _vanished(rows: pl.DataFrame, items: ItemTable, key: Sequence[str]) -> list[str]:
+    """The keys of live items that no row has."""
+    held = {item[KEY]["S"] for item in items.scan()}
+    return sorted(held - set(_names(rows.select(key).iter_rows(named=True), key))) if held else []
 
 
-def _by_key(rows: pl.DataFrame, key: Sequence[str]) -> dict[str, dict[str, Any]]:
-    found = {}
-    for row in rows.iter_rows(named=True):
+def _names(rows: Iterable[dict[str, Any]], key: Sequence[str]) -> list[str]:
+    """The items' keys of rows; a row whose key is unfit has none."""
+    found = []
+    for row in rows:
         try:
-            found[key_of(row, key)] = row
+            found.append(key_of(row, key))
         except Unfit:
             continue
     return found
 
 
-def _later(old: Cursor | None) -> int:
-    """An epoch above every earlier one, also when the control item that held it is lost: hence a clock."""
-    return max(int(time.time()) - BEGIN, old.epoch + 1 if old else 0)
+def _later(old: Cursor | None, items: ItemTable) -> int:
+    """An epoch above every earlier one, also when the control item that held it is lost, or a clock went back."""
+    highest = max((int(i[VERSION]["N"]) for i in items.scan(tombstones=True) if VERSION in i), default=0)
+    return max(int(time.time()) - BEGIN, old.epoch + 1 if old else 0, highest // EPOCH + 1)
 
 
-def _keep_rejected(lake: Lake, serving: Serving, written: Written, version: int) -> None:
-    if written.rejected:
-        rows = [{"_key": k, "_reason": reason, "_version": version} for k, reason in written.rejected]
-        lake.ensure(f"rejected/{serving.name}", REJECTED).append(pl.DataFrame(rows, schema=REJECTED))
+def _withdraw(lake: Lake, serving: Serving, items: ItemTable, old: Cursor, whole: bool) -> None:
+    """Take back what an overtaken writer has put for keys that the newer one knows nothing of.
+
+    Where a newer version stands, nothing was written. But a key that had already vanished when the newer writer
+    took the table whole has neither item nor tombstone, and a late put of it finds nothing newer.
+    """
+    source, now = _claimed(lake, serving, items)
+    if whole or now.epoch != old.epoch:
+        stray = _vanished(source.scan().select(serving.keys).collect(), items, serving.keys)
+        items.write([], stray, key=serving.keys, number=replace(now, version=source.version).number)
+
+
+def _sample(puts: pl.DataFrame, deletes: list[dict[str, Any]], key: Sequence[str]) -> tuple[tuple[Any, ...], ...]:
+    rows = puts.select(key).rows() if len(puts) else []
+    rows += [tuple(d[k] for k in key) for d in deletes]
+    return tuple(rows[:: max(1, -(-len(rows) // SAMPLE))])
+
+
+def _keep_rejected(
+    lake: Lake, serving: Serving, written: Written, cursor: Cursor, touched: Iterable[dict[str, Any]] | None
+) -> None:
+    """Make `rejected/<serving>` say what is rejected now: of the `touched` rows, or of the whole table (None)."""
+    name = f"rejected/{serving.name}"
+    if not written.rejected and lake.open(name) is None:
+        return
+    facts = {"_version": cursor.version, "_at": datetime.now(UTC), "_number": cursor.number}
+    rows = [{"_key": k, "_reason": reason, **facts} for k, reason in dict(written.rejected).items()]
+    now = pl.DataFrame(rows, schema=REJECTED)
+    names = None if touched is None else [name_of(row, serving.keys) for row in touched]
+    for look in range(LOOKS):
+        table = lake.ensure(name, REJECTED)
+        held = table.scan().filter(pl.col("_number") <= cursor.number).collect()
+        past = held.join(now, on="_key", how="anti")
+        past = past if names is None else past.filter(pl.col("_key").is_in(names))
+        if now.is_empty() and past.is_empty():
+            return
+        try:
+            return table.apply(now, past, ["_key"])
+        except Conflict:
+            if look + 1 == LOOKS:
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2**look))
 
 
 def verify(lake: Lake, serving: Serving, items: ItemTable, *, repair: bool = False) -> list[Difference]:
     """DynamoDB against the serving table at the version of the cursor; `repair` writes what differs.
 
-    Rows that DynamoDB cannot hold are no difference: they are in `rejected/`. Compare after `publish`.
+    A row that DynamoDB cannot hold ought to have no item: it is in `rejected/`. Compare after `publish`.
     """
-    source = lake.open(f"serving/{serving.name}")
-    cursor = items.cursor()
+    cursor, source = items.cursor(), lake.open(_name(serving))
     if source is None or cursor is None:
         return []
-    if cursor.table_id == source.id and NOTHING < cursor.version < source.version:
-        source.delta.load_as_version(cursor.version)
-    rows = {}
-    for name, row in _by_key(source.scan().collect(), serving.keys).items():
-        try:
-            rows[name] = to_row(to_item(row, serving.keys))
-        except Unfit:
-            continue
-    held = {i[KEY]["S"]: to_row(i) for i in items.scan()}
-    found = [
-        Difference(name, rows.get(name), held.get(name))
-        for name in sorted(rows.keys() | held.keys())
-        if rows.get(name) != held.get(name)
-    ]
-    if repair and found and items.advance(cursor, Cursor(source.id, _later(cursor), NOTHING)):
+    rows = _at(source, cursor).scan().collect()
+    found = _compare(lake, serving, rows, items.scan())
+    if repair and found and items.advance(cursor, replace(cursor, epoch=_later(cursor, items), version=NOTHING)):
         publish(lake, serving, items)
     return found
+
+
+def verify_written(lake: Lake, serving: Serving, items: ItemTable, written: Written) -> list[Difference]:
+    """As `verify`, of the sample of keys that a publish has just written: bounded reads, for every run.
+
+    Keys that a later publish has written meanwhile are left to its own check.
+    """
+    cursor, source = items.cursor(), lake.open(_name(serving))
+    if source is None or cursor is None or not written.keys:
+        return []
+    table = _at(source, cursor).scan()
+    kinds = {c: t for c, t in table.collect_schema().items() if c in serving.keys}
+    keys = pl.DataFrame(written.keys, schema={k: kinds[k] for k in serving.keys}, orient="row")
+    held = list(items.fetch(_names(keys.iter_rows(named=True), serving.keys)))
+    later = {i[KEY]["S"] for i in held if int(i.get(VERSION, {"N": "0"})["N"]) > cursor.number}
+    rows = table.join(keys.lazy(), on=serving.keys, how="semi").collect()
+    found = _compare(lake, serving, rows, [i for i in held if DELETED not in i])
+    return [one for one in found if one.key not in later]
+
+
+def _at(source: Table, cursor: Cursor) -> Table:
+    if cursor.table_id == source.id and NOTHING < cursor.version < source.version:
+        source.delta.load_as_version(cursor.version)
+    return source
+
+
+def _compare(lake: Lake, serving: Serving, rows: pl.DataFrame, held: Iterable[Item]) -> list[Difference]:
+    refused = lake.open(f"rejected/{serving.name}")
+    there = {i[KEY]["S"]: to_row(i) for i in held}
+    unheld = set(refused.scan().select("_key").collect()["_key"]) - there.keys() if refused else set()
+    wanted = {}
+    for row in rows.iter_rows(named=True):
+        try:
+            wanted[key_of(row, serving.keys)] = to_row(to_item(row, serving.keys))
+        except Unfit:
+            continue
+    wanted = {name: row for name, row in wanted.items() if name not in unheld}
+    return [
+        Difference(name, wanted.get(name), there.get(name))
+        for name in sorted(wanted.keys() | there.keys())
+        if wanted.get(name) != there.get(name)
+    ]

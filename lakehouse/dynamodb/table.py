@@ -8,39 +8,67 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from itertools import chain, islice
+from typing import Any, TypeVar
 
-from botocore.exceptions import ClientError
+from botocore.config import Config
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as Unreachable
 
-from lakehouse.dynamodb.items import CONTROL, DELETED, EXPIRES, KEY, VERSION, Item, Unfit, key_of, to_item, to_row
+from lakehouse.dynamodb.items import (
+    CONTROL,
+    DELETED,
+    EXPIRES,
+    KEY,
+    VERSION,
+    Item,
+    Unfit,
+    key_of,
+    name_of,
+    to_item,
+    to_row,
+)
 
 EPOCH = 1 << 24  # together below 2**53, so that a client that reads numbers as floats sees them exactly
 TOMBSTONE_SECONDS = 7 * 24 * 3600
 WORKERS = 8
 WINDOW = 256
+TOGETHER = 100
+READ_TOGETHER = 100
 ATTEMPTS = 10
+CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=5, read_timeout=20)
+"""For the client: this module alone retries. botocore's ten attempts inside ours would last for minutes."""
 THROTTLES = {
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
     "RequestLimitExceeded",
+    "TransactionInProgressException",
     "InternalServerError",
     "ServiceUnavailable",
 }
-NEWER = "attribute_not_exists(#k) OR #v < :v"
+INVALID = "ValidationException"
+NEWER = "attribute_not_exists(#v) OR #v < :v"
+
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Throttled(Exception):
-    """DynamoDB kept refusing. Transient: the cursor has not moved, the next sweep goes on."""
+    """DynamoDB kept refusing, or could not be reached. Transient: the cursor has not moved, the sweep goes on."""
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """Up to where the items are written: a serving table's id and version, and the epoch of writing them whole."""
+    """Up to where the items are written: a serving table's id and version, and the epoch of writing them whole.
+
+    `key`: the columns that the items are keyed by.
+    """
 
     table_id: str
     epoch: int
     version: int
+    key: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
@@ -50,16 +78,37 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Written:
-    """Items written, removed and left alone because a newer version stood there; rows that do not fit."""
+    """Items written, removed and left alone because a newer version stood there; rows that do not fit.
+
+    `rejected`: (key, reason) of each. `keys`: a bounded sample of the keys that were to be written, as values of
+    the key columns.
+    """
 
     put: int = 0
     deleted: int = 0
     stale: int = 0
     rejected: tuple[tuple[str, str], ...] = ()
+    keys: tuple[tuple[Any, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """An item to put, or its tombstone; `reason` says why a tombstone stands where a row does not fit."""
+
+    item: Item
+    reason: str | None = None
+
+    @property
+    def key(self) -> str:
+        return str(self.item[KEY]["S"])
+
+    @property
+    def is_put(self) -> bool:
+        return DELETED not in self.item
 
 
 class ItemTable:
-    """One DynamoDB table of items, keyed by `_key`."""
+    """One DynamoDB table of items, keyed by `_key`. Make its client with `CONFIG`."""
 
     def __init__(self, client: Any, name: str) -> None:
         self.client = client
@@ -68,26 +117,30 @@ class ItemTable:
     def ensure(self) -> None:
         """Create the table, on demand and with a TTL for tombstones, if it is not there."""
         try:
-            self.client.describe_table(TableName=self.name)
-            return
+            if self._call("describe_table")["Table"]["TableStatus"] == "ACTIVE":
+                return
         except self.client.exceptions.ResourceNotFoundException:
-            pass
-        with suppress(self.client.exceptions.ResourceInUseException):
-            self.client.create_table(
-                TableName=self.name,
-                AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
-                KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
-                BillingMode="PAY_PER_REQUEST",
-            )
+            with suppress(self.client.exceptions.ResourceInUseException):
+                self._call(
+                    "create_table",
+                    AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
+                    KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
+                    BillingMode="PAY_PER_REQUEST",
+                )
         self.client.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig={"Delay": 1})
         expiry = {"Enabled": True, "AttributeName": EXPIRES}
-        self.client.update_time_to_live(TableName=self.name, TimeToLiveSpecification=expiry)
+        try:
+            self._call("update_time_to_live", TimeToLiveSpecification=expiry)
+        except ClientError as error:
+            if _code(error) != INVALID:  # invalid, because another creator has just set it
+                raise
 
     def cursor(self) -> Cursor | None:
         item = self._get(CONTROL)
         if item is None:
             return None
-        return Cursor(item["table_id"]["S"], int(item["epoch"]["N"]), int(item["version"]["N"]))
+        key = tuple(k["S"] for k in item["key"]["L"]) if "key" in item else ()
+        return Cursor(item["table_id"]["S"], int(item["epoch"]["N"]), int(item["version"]["N"]), key)
 
     def peek(self) -> Cursor | None:
         """The cursor, or None also where there is no table yet."""
@@ -104,6 +157,7 @@ class ItemTable:
             "epoch": {"N": str(new.epoch)},
             "version": {"N": str(new.version)},
             "number": {"N": str(new.number)},
+            "key": {"L": [{"S": k} for k in new.key]},
         }
         condition: dict[str, Any] = {
             "ConditionExpression": "attribute_not_exists(#k)",
@@ -120,40 +174,31 @@ class ItemTable:
     def write(
         self,
         puts: Iterable[Mapping[str, Any]],
-        deletes: Iterable[Mapping[str, Any]],
+        deletes: Iterable[str],
         *,
         key: Sequence[str],
         number: int,
+        together: bool = False,
     ) -> Written:
         """Write rows and tombstones at one version; what stands there newer stays.
 
-        `puts`: whole rows; `deletes`: rows that hold at least the key. An item of the same version was written by
-        an earlier attempt and is left as it is. Raises `Throttled` after about a minute of refusals.
+        `puts`: whole rows; `deletes`: items' keys. A row that DynamoDB cannot hold leaves a tombstone, so that
+        nobody reads the value before it. An item of the same version was written by an earlier attempt and is left
+        as it is. `together` writes a hundred a call, for twice the write units: for many rows at once. Raises
+        `Throttled` after about a minute of refusals.
         """
         rejected: list[tuple[str, str]] = []
-
-        def items() -> Iterator[tuple[bool, Item]]:
-            for row in puts:
-                try:
-                    yield True, to_item(row, key)
-                except Unfit as error:
-                    rejected.append((repr([row.get(k) for k in key]), str(error)))
-            for row in deletes:
-                try:
-                    yield False, _tombstone(key_of(row, key))
-                except Unfit:
-                    continue
-
         put = deleted = stale = 0
+        size, ahead = (TOGETHER, 2 * WORKERS) if together else (1, WINDOW)
+        batches = _windows(_changes(puts, deletes, key, rejected), size)
         with ThreadPoolExecutor(WORKERS) as pool:
-            for window in _windows(items()):
-                results = pool.map(lambda pair: self._newer(pair[1], number), window)
-                for (is_put, item), result in zip(window, results, strict=True):
-                    if isinstance(result, str):
-                        rejected.append((item[KEY]["S"], result))
-                    elif not result:
+            for window in _windows(batches, ahead):
+                for change, done in chain.from_iterable(pool.map(lambda b: self._together(b, number), window)):
+                    if change.reason is not None and (done or self._stands(change.key, number)):
+                        rejected.append((change.key, change.reason))
+                    elif not done:
                         stale += 1
-                    elif is_put:
+                    elif change.is_put:
                         put += 1
                     else:
                         deleted += 1
@@ -164,56 +209,140 @@ class ItemTable:
         item = self._get(key_of(row, key))
         return None if item is None or DELETED in item else to_row(item)
 
-    def scan(self) -> Iterator[Item]:
-        """Every live item, read consistently, a page at a time."""
-        pages = self.client.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True)
-        for page in pages:
-            yield from (i for i in page["Items"] if i[KEY]["S"] != CONTROL and DELETED not in i)
+    def fetch(self, keys: Iterable[str]) -> Iterator[Item]:
+        """The items of these keys, tombstones too, read consistently, a hundred a call."""
+        for window in _windows(iter(keys), READ_TOGETHER):
+            wanted = [{KEY: {"S": key}} for key in window]
+            for attempt in range(ATTEMPTS):
+                request = {self.name: {"Keys": wanted, "ConsistentRead": True}}
+                answer = _patiently(lambda r: self.client.batch_get_item(RequestItems=r), request)
+                yield from answer["Responses"].get(self.name, [])
+                wanted = answer["UnprocessedKeys"].get(self.name, {}).get("Keys", [])
+                if not wanted:
+                    break
+                _pause(attempt)
+            else:
+                raise Throttled(f"{self.name}: {len(wanted)} keys were left unread")
+
+    def scan(self, *, tombstones: bool = False) -> Iterator[Item]:
+        """Every live item, on request every tombstone too, read consistently, a page at a time."""
+        start: dict[str, Any] = {}
+        while True:
+            page = self._call("scan", ConsistentRead=True, **start)
+            for item in page["Items"]:
+                if item[KEY]["S"] != CONTROL and (tombstones or DELETED not in item):
+                    yield item
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def _get(self, key: str) -> Item | None:
-        answer = self.client.get_item(TableName=self.name, Key={KEY: {"S": key}}, ConsistentRead=True)
-        return answer.get("Item")  # type: ignore[no-any-return]
+        return self._call("get_item", Key={KEY: {"S": key}}, ConsistentRead=True).get("Item")  # type: ignore[no-any-return]
 
-    def _newer(self, item: Item, number: int) -> bool | str:
-        """True: written; False: a newer version stands there; text: why DynamoDB refuses it."""
-        version = {"N": str(number)}
-        condition = {
-            "ConditionExpression": NEWER,
-            "ExpressionAttributeNames": {"#k": KEY, "#v": VERSION},
-            "ExpressionAttributeValues": {":v": version},
-        }
+    def _stands(self, key: str, number: int) -> bool:
+        return (self._get(key) or {}).get(VERSION) == {"N": str(number)}
+
+    def _together(self, batch: list[Change], number: int) -> list[tuple[Change, bool]]:
+        """Each change as it was written, and whether: False where a newer version stands.
+
+        All or nothing: those that are told to be stale are set aside and the others sent again; whatever else
+        DynamoDB has against them, each is asked about alone.
+        """
+        if len(batch) == 1:
+            return [self._alone(batch[0], number)]
+        puts = [{"Put": {"TableName": self.name, **_newer(c.item, number)}} for c in batch]
+        stale = [False] * len(batch)
         try:
-            return self._put(item | {VERSION: version}, condition)
+            _patiently(lambda p: self.client.transact_write_items(TransactItems=p), puts)
+            return [(change, True) for change in batch]
+        except self.client.exceptions.TransactionCanceledException as error:
+            reasons = error.response["CancellationReasons"]
+            stale = [reason["Code"] == "ConditionalCheckFailed" for reason in reasons]
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ValidationException":
+            if _code(error) != INVALID:
                 raise
-            return str(error.response["Error"]["Message"])
+        if not any(stale):
+            return [self._alone(change, number) for change in batch]
+        rest = [change for change, is_stale in zip(batch, stale, strict=True) if not is_stale]
+        told = [(change, False) for change, is_stale in zip(batch, stale, strict=True) if is_stale]
+        return told + (self._together(rest, number) if rest else [])
+
+    def _alone(self, change: Change, number: int) -> tuple[Change, bool]:
+        """As `_together`; a put that DynamoDB refuses becomes a tombstone with the reason."""
+        request = _newer(change.item, number)
+        try:
+            return change, self._put(request.pop("Item"), request)
+        except ClientError as error:
+            if _code(error) != INVALID or not change.is_put:
+                raise
+            return self._alone(_tombstone(change.key, str(error.response["Error"]["Message"])), number)
 
     def _put(self, item: Item, condition: dict[str, Any]) -> bool:
         try:
-            _patiently(lambda: self.client.put_item(TableName=self.name, Item=item, **condition))
+            self._call("put_item", Item=item, **condition)
         except self.client.exceptions.ConditionalCheckFailedException:
             return False
         return True
 
+    def _call(self, verb: str, **request: Any) -> Any:
+        return _patiently(lambda r: getattr(self.client, verb)(TableName=self.name, **r), request)
 
-def _tombstone(key: str) -> Item:
+
+def _changes(
+    puts: Iterable[Mapping[str, Any]], deletes: Iterable[str], key: Sequence[str], rejected: list[tuple[str, str]]
+) -> Iterator[Change]:
+    """Rows and deletes as changes; a row whose key itself is unfit has no item and goes to `rejected`."""
+    for row in puts:
+        try:
+            yield Change(to_item(row, key))
+        except Unfit as error:
+            try:
+                yield _tombstone(key_of(row, key), str(error))
+            except Unfit:
+                rejected.append((name_of(row, key), str(error)))
+    for name in deletes:
+        yield _tombstone(name)
+
+
+def _tombstone(key: str, reason: str | None = None) -> Change:
     expires = int(time.time()) + TOMBSTONE_SECONDS
-    return {KEY: {"S": key}, DELETED: {"BOOL": True}, EXPIRES: {"N": str(expires)}}
+    return Change({KEY: {"S": key}, DELETED: {"BOOL": True}, EXPIRES: {"N": str(expires)}}, reason)
 
 
-def _windows(items: Iterator[tuple[bool, Item]]) -> Iterator[list[tuple[bool, Item]]]:
-    while window := list(islice(items, WINDOW)):
+def _newer(item: Item, number: int) -> dict[str, Any]:
+    """The put of an item, on condition that no newer version stands there."""
+    version = {"N": str(number)}
+    return {
+        "Item": item | {VERSION: version},
+        "ConditionExpression": NEWER,
+        "ExpressionAttributeNames": {"#v": VERSION},
+        "ExpressionAttributeValues": {":v": version},
+    }
+
+
+def _windows(things: Iterator[T], size: int) -> Iterator[list[T]]:
+    while window := list(islice(things, size)):
         yield window
 
 
-def _patiently(call: Callable[[], Any]) -> Any:
+def _patiently(call: Callable[[R], Any], request: R) -> Any:
     for attempt in range(ATTEMPTS):
         try:
-            return call()
+            return call(request)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in THROTTLES:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+            if _code(error) not in THROTTLES and status < 500:
                 raise
+            last: Exception = error
+        except (Unreachable, HTTPClientError) as error:
             last = error
-            time.sleep(random.uniform(0, min(8.0, 0.05 * 2**attempt)))
+        _pause(attempt)
     raise Throttled(str(last)) from last
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0, min(8.0, 0.05 * 2**attempt)))
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lakehouse.lake.table import CHANGE, Conflict, Cursor, Table, stamp
+from lakehouse.lake.table import CHANGE, Conflict, Cursor, KeyChanged, Table, stamp
 
 LOOKS = 6
 
@@ -75,9 +75,11 @@ def hop(
 
     `key`: the target's key columns. `code`: a fingerprint; when it changes, the target is compared as a whole.
     Raises `Conflict` when every look lost its race; nothing was written then, and the next sweep takes it up.
+    Raises `KeyChanged` when the target was made for another key: a merge by the new one would double its rows.
     """
     for look in range(LOOKS):
         target = open_target()
+        _check_key(target, key)
         sources = [source() for source in open_sources]
         news = [_look(target, source, code) for source in sources]
         if all(n.changes is not None and n.changes.is_empty() and _read(target, n.source) for n in news):
@@ -99,6 +101,12 @@ def hop(
             continue
         return Hopped(target.name, len(upserts), len(deletes), target.version, moved=True)
     raise AssertionError("unreachable")
+
+
+def _check_key(target: Table, key: Sequence[str]) -> None:
+    if target.key and target.key != list(key):
+        hint = "and the next run builds it anew from the layer before it"
+        raise KeyChanged(target.name, target.key, key, f"Delete the table at {target.delta.table_uri}, {hint}")
 
 
 def cursor_at(source: Table, code: str) -> Cursor:

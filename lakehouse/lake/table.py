@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,13 @@ REMOVED = "_removed"
 
 class Conflict(Exception):
     """Another writer committed first. Look again, then decide again; never commit the same rows blindly."""
+
+
+class KeyChanged(Exception):
+    """A table is keyed by other columns than those now declared. Terminal: the message names the way out."""
+
+    def __init__(self, table: str, before: Sequence[str], now: Sequence[str], hint: str) -> None:
+        super().__init__(f"{table} is keyed by {', '.join(before)}; now {', '.join(now)} is declared. {hint}")
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,14 @@ class Lake:
             return None
         return Table(name, delta)
 
-    def ensure(self, name: str, schema: pl.Schema, partition_by: Sequence[str] = ()) -> Table:
-        """The table as it is now; made empty, with its change feed on, if it is not there."""
+    def ensure(
+        self, name: str, schema: pl.Schema, partition_by: Sequence[str] = (), key: Sequence[str] = ()
+    ) -> Table:
+        """The table as it is now; made empty, with its change feed on, if it is not there.
+
+        `key`: the columns that its rows are told apart by. The table keeps them in its description, since delta-rs
+        takes no property that it does not know.
+        """
         if found := self.open(name):
             return found
         raced = ""
@@ -78,6 +92,7 @@ class Lake:
                 pl.DataFrame(schema=schema).to_arrow().schema,
                 mode="ignore",
                 partition_by=list(partition_by) or None,
+                description=json.dumps({"key": list(key)}) if key else None,
                 configuration=CONFIGURATION,
                 storage_options=dict(self.storage_options) or None,
             )
@@ -113,6 +128,11 @@ class Table:
     @property
     def columns(self) -> list[str]:
         return [f.name for f in self.delta.schema().fields]
+
+    @property
+    def key(self) -> list[str]:
+        """The columns that the table was made to be keyed by; none if it was not told."""
+        return list(json.loads(self.delta.metadata().description or "{}").get("key", []))
 
     def scan(self) -> pl.LazyFrame:
         """The rows at this handle's version."""

@@ -40,7 +40,7 @@ def clean(lake: Lake, dataset: Dataset) -> Hopped:
 
 def open_cleaned(lake: Lake, dataset: Dataset) -> Table:
     name = f"cleaned/{dataset.name}"
-    return lake.open(name) or lake.ensure(name, storable(split(dataset, _nothing()).good).schema)
+    return lake.open(name) or lake.ensure(name, storable(split(dataset, _nothing()).good).schema, key=dataset.keys)
 
 
 def open_quarantine(lake: Lake, dataset: Dataset) -> Table:

@@ -23,7 +23,7 @@ def serve(lake: Lake, serving: Serving, datasets: dict[str, Dataset]) -> Hopped:
         if found := lake.open(name):
             return found
         empty = compute(serving, [upstream(u).scan().clear() for u in serving.upstreams])
-        return lake.ensure(name, storable(empty).schema)
+        return lake.ensure(name, storable(empty).schema, key=serving.keys)
 
     return hop(
         target,

@@ -12,7 +12,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, Serving, load
 from lakehouse.dynamodb import sync
-from lakehouse.dynamodb.table import ItemTable
+from lakehouse.dynamodb.table import CONFIG, ItemTable
 from lakehouse.lake import Lake
 from lakehouse.landing.objects import Bucket
 from lakehouse.layers import raw
@@ -37,7 +37,7 @@ class Summary:
 
 
 def items_of(settings: Settings, serving: Serving) -> ItemTable:
-    return ItemTable(client("dynamodb"), sync.table_name(settings.table_prefix, serving))
+    return ItemTable(client("dynamodb", CONFIG), sync.table_name(settings.table_prefix, serving))
 
 
 def run(settings: Settings, say: Say, days: int) -> Summary:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lakehouse.dataset import Serving
 from lakehouse.dynamodb.sync import table_name
-from lakehouse.dynamodb.table import ItemTable
+from lakehouse.dynamodb.table import CONFIG, ItemTable
 from lakehouse.lake import Lake
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Queue
@@ -28,8 +28,9 @@ class _Boto3Resource(dg.ConfigurableResource):
     endpoint_url: str | None = Field(default=None, description="Another endpoint than AWS's, for a local AWS.")
     profile_name: str | None = Field(default=None, description="A profile of the shared AWS configuration.")
 
-    def _client(self, service: str) -> Any:
-        return session(self.profile_name, self.region_name).client(service, endpoint_url=self.endpoint_url)
+    def _client(self, service: str, config: Any = None) -> Any:
+        shared = session(self.profile_name, self.region_name)
+        return shared.client(service, endpoint_url=self.endpoint_url, config=config)
 
 
 class SQSResource(_Boto3Resource):
@@ -43,7 +44,7 @@ class DynamoDBResource(_Boto3Resource):
     """DynamoDB, as `S3Resource` is S3."""
 
     def get_client(self) -> Any:
-        return self._client("dynamodb")
+        return self._client("dynamodb", CONFIG)
 
 
 class LakehouseResource(dg.ConfigurableResource):

@@ -9,18 +9,18 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lakehouse.dynamodb import table as door
-from lakehouse.dynamodb.table import Cursor, ItemTable, Throttled, Written
+from lakehouse.dynamodb.table import CONFIG, Cursor, ItemTable, Throttled, Written
 
 
 @pytest.fixture
 def items(local: dict[str, str]) -> ItemTable:
-    made = ItemTable(boto3.client("dynamodb"), f"t-{uuid.uuid4().hex[:8]}")
+    made = ItemTable(boto3.client("dynamodb", config=CONFIG), f"t-{uuid.uuid4().hex[:8]}")
     made.ensure()
     return made
 
 
 def write(items: ItemTable, number: int, *puts: dict[str, Any], deletes: tuple[str, ...] = ()) -> Written:
-    return items.write(puts, [{"k": k} for k in deletes], key=["k"], number=number)
+    return items.write(puts, deletes, key=["k"], number=number)
 
 
 def test_an_older_version_never_wins(items: ItemTable) -> None:
