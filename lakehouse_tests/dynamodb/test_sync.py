@@ -1,0 +1,378 @@
+"""The serving table and its items: what is published, refused, overtaken and lost."""
+
+import shutil
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lakehouse.dataset import Serving
+from lakehouse.dynamodb import sync
+from lakehouse.dynamodb import table as door
+from lakehouse.dynamodb.table import ItemTable, Throttled
+from lakehouse.lake import KeyChanged
+from lakehouse_tests.dynamodb.conftest import Shop, prices
+from lakehouse_tests.dynamodb.faults import CALLS, WRITES, cancelled, refused, unread
+
+NAN = float("nan")
+THROTTLE = "ProvisionedThroughputExceededException"
+
+
+def test_a_row_that_no_longer_fits_takes_its_old_item_away(shop: Shop) -> None:
+    shop.sell({"a": 1, "b": 1})
+    shop.publish()
+    shop.sell({"a": NAN})
+    written = shop.publish()
+    assert written is not None
+    assert [key for key, _ in written.rejected] == ["a"]
+    assert shop.shown() == {"b": 1}
+    assert shop.rejected() == {"a": "nan is no number in DynamoDB"}
+    assert shop.agrees()
+
+
+def test_a_rejected_row_that_becomes_fit_arrives_and_is_rejected_no_more(shop: Shop) -> None:
+    shop.sell({"a": NAN, "b": NAN})
+    shop.publish()
+    assert shop.rejected().keys() == {"a", "b"}
+    shop.sell({"a": 2})
+    shop.publish()
+    assert shop.shown() == {"a": 2}
+    assert shop.rejected().keys() == {"b"}
+    shop.sell({}, gone=("b",))
+    shop.publish()
+    assert shop.rejected() == {}
+    assert shop.agrees()
+
+
+def test_what_dynamodb_itself_refuses_leaves_a_tombstone_too(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sell({"a": 1, "b": 1})
+    shop.publish()
+    real = door.to_item
+    padding = {"padding": {"S": "x" * 410_000}}
+    monkeypatch.setattr(door, "to_item", lambda row, key: real(row, key) | (padding if row["sku"] == "a" else {}))
+    shop.sell({"a": 2, "b": 2})
+    written = shop.publish()
+    assert written is not None
+    assert (written.put, len(written.rejected)) == (1, 1)
+    assert shop.shown() == {"b": 2}
+    assert "size" in shop.rejected()["a"]
+    assert shop.agrees()
+
+
+def test_an_unfit_key_is_rejected_by_its_values_until_it_goes(shop: Shop) -> None:
+    long = "x" * 3000
+    shop.sell({"a": 1, "": 1, long: 1})
+    shop.publish()
+    assert shop.shown() == {"a": 1}
+    assert shop.rejected().keys() == {"['']", f"['{long}']"}
+    shop.sell({}, gone=("", long))
+    shop.publish()
+    assert shop.rejected() == {}
+
+
+def test_a_rejection_repeated_after_a_crash_is_still_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.sell({"a": NAN})
+
+    def crash(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    keep = sync._keep_rejected
+    monkeypatch.setattr(sync, "_keep_rejected", crash)
+    with pytest.raises(KeyboardInterrupt):
+        shop.publish()
+    monkeypatch.setattr(sync, "_keep_rejected", keep)
+    assert shop.rejected() == {}
+    shop.publish()
+    assert shop.rejected().keys() == {"a"}
+
+
+def test_a_table_is_loaded_whole_by_the_hundred(shop: Shop) -> None:
+    shop.sell({f"sku-{n}": n for n in range(950)} | {"odd": NAN})
+    with refused(shop.items.client, "", share=0) as tried:
+        written = shop.publish()
+    assert written is not None
+    assert (written.put, written.stale, len(written.rejected)) == (950, 0, 1)
+    assert tried["TransactWriteItems"] == 10
+    assert tried["PutItem"] < 5
+    assert shop.agrees()
+
+
+def test_a_load_by_the_hundred_leaves_what_is_newer_and_writes_the_rest(shop: Shop) -> None:
+    shop.items.ensure()
+    newer = [{"sku": f"sku-{n}", "price": -1} for n in range(0, 200, 3)]
+    shop.items.write(newer, ["sku-1"], key=["sku"], number=9)
+    older = [{"sku": f"sku-{n}", "price": n} for n in range(200)]
+    written = shop.items.write(older, [], key=["sku"], number=8, together=True)
+    assert (written.put, written.stale) == (132, 68)
+    expected = {f"sku-{n}": -1 if n % 3 == 0 else n for n in range(200) if n != 1}
+    assert shop.shown() == expected
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "by-change"])
+def test_thirty_percent_of_all_calls_refused_lose_nothing(shop: Shop, whole: bool) -> None:
+    if not whole:
+        shop.sell({"a": 1})
+        shop.publish()
+    wanted = {f"sku-{n}": float(n) for n in range(300)}
+    shop.sell(wanted, gone=("a",))
+    with refused(shop.items.client, THROTTLE, share=0.3), cancelled(shop.items.client, 0.3):
+        written = shop.publish()
+    assert written is not None
+    assert (written.put, written.rejected) == (300, ())
+    assert shop.shown() == wanted
+    assert shop.agrees()
+
+
+@pytest.mark.parametrize("verbs", [WRITES - {"PutItem"}, WRITES], ids=["transactions", "all-writes"])
+def test_endless_throttling_is_raised_and_nothing_has_moved(
+    shop: Shop, verbs: frozenset[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sell({"a": 1})
+    shop.publish()
+    before = shop.items.cursor()
+    assert before is not None
+    shop.items.advance(before, replace(before, epoch=before.epoch + 1, version=sync.NOTHING))
+    shop.sell({"a": 2, "b": 2})
+    monkeypatch.setattr(door, "ATTEMPTS", 3)
+    with refused(shop.items.client, THROTTLE, verbs=verbs) as tried, pytest.raises(Throttled):
+        shop.publish()
+    assert tried["TransactWriteItems"] == 3
+    held = shop.items.cursor()
+    assert held is not None
+    assert held.version == sync.NOTHING
+    assert shop.shown() == {"a": 1}
+    assert shop.rejected() == {}
+    shop.publish()
+    assert shop.shown() == {"a": 2, "b": 2}
+
+
+def test_a_put_is_tried_a_bounded_number_of_times_and_botocore_adds_none(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.items.ensure()
+    pauses: list[int] = []
+    monkeypatch.setattr(door, "_pause", pauses.append)
+    with refused(shop.items.client, THROTTLE) as tried, pytest.raises(Throttled):
+        shop.items.write([{"sku": "a"}], [], key=["sku"], number=1)
+    assert tried["PutItem"] == door.ATTEMPTS
+    assert pauses == list(range(door.ATTEMPTS))
+
+
+def test_expired_credentials_are_raised_and_the_next_publish_goes_on(shop: Shop) -> None:
+    shop.sell({"a": 1})
+    shop.publish()
+    before = shop.items.cursor()
+    shop.sell({"a": 2, "b": 2})
+    with refused(shop.items.client, "ExpiredTokenException", verbs=WRITES) as tried, pytest.raises(ClientError):
+        shop.publish()
+    assert tried["PutItem"] <= 2
+    assert shop.items.cursor() == before
+    assert shop.rejected() == {}
+    shop.publish()
+    assert shop.shown() == {"a": 2, "b": 2}
+    assert shop.agrees()
+
+
+class Paused:
+    """A publish on a thread of its own that stands still before one of its writes until it is let go."""
+
+    def __init__(self, shop: Shop, writes_before: int) -> None:
+        self.reached, self._go, self._left = threading.Event(), threading.Event(), writes_before
+        self._lock, self.faults = threading.Lock(), list[BaseException]()
+        self.items = shop.other()
+        self.items.client.meta.events.register("before-send.dynamodb", self._before_send)
+        self._thread = threading.Thread(target=self._walk, args=[replace(shop, items=self.items)])
+        self._thread.start()
+        assert self.reached.wait(20)
+
+    def _walk(self, shop: Shop) -> None:
+        try:
+            shop.publish()
+        except BaseException as error:
+            self.faults.append(error)
+
+    def _before_send(self, event_name: str, **_: Any) -> None:
+        if event_name.rpartition(".")[2] not in WRITES:
+            return
+        with self._lock:
+            self._left -= 1
+            stands = self._left < 0
+        if stands:
+            self.reached.set()
+            assert self._go.wait(60)
+
+    def resume(self) -> None:
+        self._go.set()
+        self._thread.join()
+        assert self.faults == []
+
+
+def test_a_writer_paused_amid_its_changes_and_overtaken_changes_nothing(shop: Shop) -> None:
+    shop.sell({f"sku-{n}": 1 for n in range(40)})
+    shop.publish()
+    shop.sell({f"sku-{n}": 2 for n in range(40)} | {"brief": 2})
+    paused = Paused(shop, writes_before=5)
+    shop.sell({f"sku-{n}": 3 for n in range(40)}, gone=("brief",))
+    shop.publish()
+    paused.resume()
+    assert shop.shown() == {f"sku-{n}": 3 for n in range(40)}
+    assert shop.publish() is None
+    assert shop.agrees()
+
+
+@pytest.mark.parametrize("writes_before", [0, 1, 2, 4])
+def test_a_first_load_paused_anywhere_and_overtaken_changes_nothing(shop: Shop, writes_before: int) -> None:
+    shop.sell({f"sku-{n}": 1 for n in range(500)} | {"brief": 1})
+    paused = Paused(shop, writes_before)
+    shop.sell({f"sku-{n}": 2 for n in range(250)}, gone=("brief", *(f"sku-{n}" for n in range(250, 500))))
+    shop.publish()
+    paused.resume()
+    shop.publish()
+    assert shop.shown() == {f"sku-{n}": 2 for n in range(250)}
+    assert shop.agrees()
+
+
+def test_a_writer_of_a_lost_serving_table_resumed_after_the_new_one_changes_nothing(shop: Shop) -> None:
+    shop.sell({"a": 1, "b": 1})
+    shop.publish()
+    shop.sell({"a": 2, "c": 2, "d": 2})
+    paused = Paused(shop, writes_before=0)
+    shutil.rmtree(shop.lake.uri("serving/prices"))
+    shop.sell({"a": 3})
+    shop.publish()
+    paused.resume()
+    assert shop.shown() == {"a": 3}
+    assert shop.publish() is None
+    assert shop.agrees()
+
+
+def test_a_publisher_that_was_slow_to_look_does_not_take_the_newer_cursor_for_a_lost_table(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sell({"a": 1})
+    shop.publish()
+    before = shop.items.cursor()
+    shop.sell({"a": 2})
+    ensure = ItemTable.ensure
+
+    def overtaken(self: ItemTable) -> None:
+        monkeypatch.setattr(ItemTable, "ensure", ensure)
+        shop.sell({"a": 3})
+        shop.publish()
+
+    monkeypatch.setattr(ItemTable, "ensure", overtaken)
+    assert shop.publish() is None
+    after = shop.items.cursor()
+    assert before is not None
+    assert after is not None
+    assert after.epoch == before.epoch
+    assert shop.shown() == {"a": 3}
+
+
+def test_a_lost_dynamodb_table_is_written_anew(shop: Shop) -> None:
+    shop.sell({"a": 1, "b": 1})
+    shop.publish()
+    shop.items.client.delete_table(TableName=shop.items.name)
+    shop.publish()
+    assert shop.shown() == {"a": 1, "b": 1}
+    assert shop.agrees()
+
+
+@pytest.mark.parametrize("clock", [0, -3600], ids=["same-clock", "clock-gone-back"])
+def test_a_lost_control_item_puts_everything_and_removes_what_must_go(
+    shop: Shop, clock: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sell({"a": 1, "b": 1})
+    shop.publish()
+    shop.sell({"a": 2, "c": 2}, gone=("b",))
+    shop.items.client.delete_item(TableName=shop.items.name, Key={"_key": {"S": "#cursor"}})
+    stray = {"_key": {"S": "z"}, "sku": {"S": "z"}, "price": {"N": "9"}, "_version": {"N": "1"}}
+    shop.items.client.put_item(TableName=shop.items.name, Item=stray)
+    now = sync.time.time()
+    monkeypatch.setattr(sync.time, "time", lambda: now + clock)
+    shop.publish()
+    assert shop.shown() == {"a": 2, "c": 2}
+    assert shop.agrees()
+
+
+def test_a_serving_table_made_anew_is_followed_deletions_included(shop: Shop) -> None:
+    shop.sell({"a": 1, "b": 1})
+    shop.publish()
+    shutil.rmtree(shop.lake.uri("serving/prices"))
+    shop.sell({"a": 5, "c": 5})
+    shop.publish()
+    assert shop.shown() == {"a": 5, "c": 5}
+    assert shop.agrees()
+
+
+def test_an_item_put_by_hand_without_a_version_is_repaired(shop: Shop) -> None:
+    shop.sell({"a": 1})
+    shop.publish()
+    by_hand = {"_key": {"S": "a"}, "sku": {"S": "a"}, "price": {"N": "7"}}
+    shop.items.client.put_item(TableName=shop.items.name, Item=by_hand)
+    assert [d.key for d in sync.verify(shop.lake, shop.serving, shop.items, repair=True)] == ["a"]
+    assert shop.shown() == {"a": 1}
+
+
+def test_items_of_another_key_are_left_alone_and_the_way_out_is_told(shop: Shop) -> None:
+    shop.sell({"a": 1, "b": 1})
+    shop.publish()
+    shop.sell({"a": 2})
+    rekeyed = replace(shop, serving=Serving(prices, key=["shop", "sku"], publish=True))
+    with pytest.raises(KeyChanged, match=r"keyed by sku; now shop, sku.*Delete the DynamoDB table"):
+        rekeyed.publish()
+    assert shop.shown() == {"a": 1, "b": 1}
+    shop.items.client.delete_table(TableName=shop.items.name)
+    rekeyed.publish()
+    assert {i["_key"]["S"] for i in shop.items.scan()} == {'["north", "a"]', '["north", "b"]'}
+    assert rekeyed.agrees()
+
+
+def test_a_run_checks_just_the_keys_that_it_wrote(shop: Shop) -> None:
+    shop.sell({"a": 1, "b": 1})
+    shop.publish()
+    shop.sell({f"sku-{n}": n for n in range(3000)}, gone=("b",))
+    written = shop.publish()
+    assert written is not None
+    assert 500 < len(written.keys) <= sync.SAMPLE
+    with refused(shop.items.client, "", share=0) as tried, unread(shop.items.client, 0.3):
+        assert sync.verify_written(shop.lake, shop.serving, shop.items, written) == []
+    assert tried["Scan"] == 0
+    assert 10 < tried["BatchGetItem"] < 60
+    (sku,) = written.keys[7]
+    shop.items.client.delete_item(TableName=shop.items.name, Key={"_key": {"S": sku}})
+    (found,) = sync.verify_written(shop.lake, shop.serving, shop.items, written)
+    assert (found.key, found.item) == (sku, None)
+
+
+def test_a_deleted_key_and_a_rejected_one_are_no_difference_to_a_run(shop: Shop) -> None:
+    shop.sell({"a": 1, "b": 1})
+    shop.publish()
+    shop.sell({"a": NAN}, gone=("b",))
+    written = shop.publish()
+    assert written is not None
+    assert set(written.keys) == {("a",), ("b",)}
+    assert sync.verify_written(shop.lake, shop.serving, shop.items, written) == []
+
+
+def test_what_a_later_publish_is_writing_is_left_to_its_own_check(shop: Shop) -> None:
+    shop.sell({"a": 1, "b": 1})
+    shop.publish()
+    shop.sell({"a": 2})
+    written = shop.publish()
+    cursor = shop.items.cursor()
+    assert written is not None
+    assert cursor is not None
+    shop.items.write([{"sku": "a", "price": 3}], [], key=["sku"], number=cursor.number + 1)
+    assert sync.verify_written(shop.lake, shop.serving, shop.items, written) == []
+
+
+def test_unread_keys_that_stay_unread_are_raised(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.items.ensure()
+    monkeypatch.setattr(door, "ATTEMPTS", 2)
+    with refused(shop.items.client, THROTTLE, verbs=CALLS), pytest.raises(Throttled):
+        list(shop.items.fetch(["a"]))
