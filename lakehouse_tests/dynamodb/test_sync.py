@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from lakehouse.dataset import Serving
 from lakehouse.dynamodb import sync
 from lakehouse.dynamodb import table as door
-from lakehouse.dynamodb.table import ItemTable, Throttled
+from lakehouse.dynamodb.table import Cursor, ItemTable, Throttled
 from lakehouse.lake import KeyChanged
 from lakehouse_tests.dynamodb.conftest import Shop, prices
 from lakehouse_tests.dynamodb.faults import CALLS, WRITES, cancelled, refused, unread
@@ -257,14 +257,15 @@ def test_a_publisher_that_was_slow_to_look_does_not_take_the_newer_cursor_for_a_
     shop.publish()
     before = shop.items.cursor()
     shop.sell({"a": 2})
-    ensure = ItemTable.ensure
+    look = ItemTable.cursor
 
-    def overtaken(self: ItemTable) -> None:
-        monkeypatch.setattr(ItemTable, "ensure", ensure)
+    def overtaken(self: ItemTable) -> Cursor | None:
+        monkeypatch.setattr(ItemTable, "cursor", look)
         shop.sell({"a": 3})
         shop.publish()
+        return look(self)
 
-    monkeypatch.setattr(ItemTable, "ensure", overtaken)
+    monkeypatch.setattr(ItemTable, "cursor", overtaken)
     assert shop.publish() is None
     after = shop.items.cursor()
     assert before is not None
