@@ -63,11 +63,10 @@ def publish(lake: Lake, serving: Serving, items: ItemTable) -> Written | None:
     if lake.open(_name(serving)) is None:
         return None
     items.ensure()
-    source, old = _claimed(lake, serving, items)
+    source, old, changes = _claimed(lake, serving, items)
     if old.version == source.version:
         return None
     new = replace(old, version=source.version, key=tuple(serving.keys))
-    changes = None if old.version == NOTHING else source.changes(old.version)
     whole = changes is None
     puts, deletes = (source.scan().collect(), []) if changes is None else net(changes, serving.keys)
     gone = _vanished(puts, items, serving.keys) if whole else _names(deletes, serving.keys)
@@ -82,13 +81,13 @@ def _name(serving: Serving) -> str:
     return f"serving/{serving.name}"
 
 
-def _claimed(lake: Lake, serving: Serving, items: ItemTable) -> tuple[Table, Cursor]:
-    """The serving table, and the cursor in an epoch that belongs to it.
+def _claimed(lake: Lake, serving: Serving, items: ItemTable) -> tuple[Table, Cursor, pl.DataFrame | None]:
+    """The serving table, the cursor in an epoch that belongs to it, and what changed since (None: take it whole).
 
     The table is opened after the cursor was read: a table opened before could be older than the cursor of a
-    writer that has passed by, and be taken for one that was restored. A new epoch is claimed before its first
-    write. Were it claimed after, two writers that both found none would write in two, and the items of the one
-    that lost would look newer than all that is to come.
+    writer that has passed by, and be taken for one that was restored. Whoever takes the table whole does so in a
+    new epoch, claimed before its first write. Were it claimed after, two writers that both found none would write
+    in two, and the items of the one that lost would look newer than all that is to come.
     """
     while True:
         cursor = items.cursor()
@@ -96,10 +95,13 @@ def _claimed(lake: Lake, serving: Serving, items: ItemTable) -> tuple[Table, Cur
         if cursor and cursor.key and list(cursor.key) != serving.keys:
             raise KeyChanged(f"DynamoDB table {items.name}", cursor.key, serving.keys, KEYED_ANEW)
         if cursor and cursor.table_id == source.id and cursor.version <= source.version:
-            return source, cursor
+            if cursor.version in (NOTHING, source.version):
+                return source, cursor, None
+            if (changes := source.changes(cursor.version)) is not None:
+                return source, cursor, changes
         claim = Cursor(source.id, _later(cursor, items), NOTHING, tuple(serving.keys))
         if items.advance(cursor, claim):
-            return source, claim
+            return source, claim, None
 
 
 def _open(lake: Lake, serving: Serving) -> Table:
@@ -148,10 +150,10 @@ def _later(old: Cursor | None, items: ItemTable) -> int:
 def _withdraw(lake: Lake, serving: Serving, items: ItemTable, old: Cursor, whole: bool) -> None:
     """Take back what an overtaken writer has put for keys that the newer one knows nothing of.
 
-    Where a newer version stands, nothing was written. But a key that had already vanished when the newer writer
+    Where a newer version stands, nothing was written. But a key that had already vanished when one of the two
     took the table whole has neither item nor tombstone, and a late put of it finds nothing newer.
     """
-    source, now = _claimed(lake, serving, items)
+    source, now, _ = _claimed(lake, serving, items)
     if whole or now.epoch != old.epoch:
         stray = _vanished(source.scan().select(serving.keys).collect(), items, serving.keys)
         items.write([], stray, key=serving.keys, number=replace(now, version=source.version).number)

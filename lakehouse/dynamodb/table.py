@@ -42,7 +42,9 @@ THROTTLES = {
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
     "RequestLimitExceeded",
+    "TransactionConflictException",
     "TransactionInProgressException",
+    "ReplicatedWriteConflictException",
     "InternalServerError",
     "ServiceUnavailable",
 }

@@ -112,6 +112,20 @@ def test_a_load_by_the_hundred_leaves_what_is_newer_and_writes_the_rest(shop: Sh
     assert shop.shown() == expected
 
 
+def test_more_than_a_transaction_holds_is_written_one_by_one(shop: Shop) -> None:
+    shop.items.ensure()
+    large = [{"sku": f"sku-{n}", "text": "x" * 60_000} for n in range(100)]
+    assert shop.items.write(large, [], key=["sku"], number=1, together=True).put == 100
+
+
+@pytest.mark.parametrize("code", ["TransactionConflictException", "InternalServerError"])
+def test_a_put_in_conflict_with_a_transaction_is_tried_again(shop: Shop, code: str) -> None:
+    shop.items.ensure()
+    rows = [{"sku": f"sku-{n}"} for n in range(60)]
+    with refused(shop.items.client, code, share=0.3):
+        assert shop.items.write(rows, [], key=["sku"], number=1).put == 60
+
+
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "by-change"])
 def test_thirty_percent_of_all_calls_refused_lose_nothing(shop: Shop, whole: bool) -> None:
     if not whole:
@@ -246,6 +260,20 @@ def test_a_writer_of_a_lost_serving_table_resumed_after_the_new_one_changes_noth
     shop.publish()
     paused.resume()
     assert shop.shown() == {"a": 3}
+    assert shop.publish() is None
+    assert shop.agrees()
+
+
+def test_a_writer_of_changes_resumed_after_the_table_was_taken_whole_changes_nothing(shop: Shop) -> None:
+    shop.sell({"a": 1, "b": 1})
+    shop.publish()
+    shop.sell({"a": 2, "brief": 2})
+    paused = Paused(shop, writes_before=0)
+    shop.sell({"a": 3}, gone=("brief",))
+    shutil.rmtree(shop.lake.uri("serving/prices/_change_data"))
+    shop.publish()
+    paused.resume()
+    assert shop.shown() == {"a": 3, "b": 1}
     assert shop.publish() is None
     assert shop.agrees()
 
