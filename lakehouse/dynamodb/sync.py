@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -37,6 +37,7 @@ KEYED_ANEW = (
 )
 FEED = {CHANGE, "_commit_version", "_commit_timestamp"}
 SAMPLE = 1000
+BATCH = 10_000
 LOOKS = 6
 
 
@@ -68,13 +69,20 @@ def publish(lake: Lake, serving: Serving, items: ItemTable) -> Written | None:
         return None
     new = replace(old, version=source.version, key=tuple(serving.keys))
     whole = changes is None
-    puts, deletes = (source.scan().collect(), []) if changes is None else net(changes, serving.keys)
-    gone = _vanished(puts, items, serving.keys) if whole else _names(deletes, serving.keys)
-    written = items.write(puts.iter_rows(named=True), gone, key=serving.keys, number=new.number, together=whole)
-    _keep_rejected(lake, serving, written, new, None if whole else chain(puts.iter_rows(named=True), deletes))
+    puts, deletes = (source.scan(), []) if changes is None else net(changes, serving.keys)
+    keys = puts.select(serving.keys).collect()
+    gone = _vanished(keys, items, serving.keys) if whole else _names(deletes, serving.keys)
+    written = items.write(_rows(puts), gone, key=serving.keys, number=new.number, together=whole)
+    _keep_rejected(lake, serving, written, new, None if whole else chain(keys.iter_rows(named=True), deletes))
     if not items.advance(old, new):
         _withdraw(lake, serving, items, old, whole)
-    return replace(written, keys=_sample(puts, deletes, serving.keys))
+    return replace(written, keys=_sample(keys, deletes))
+
+
+def _rows(frame: pl.LazyFrame) -> Iterator[dict[str, Any]]:
+    """A batch at a time, so that memory follows the batch."""
+    for batch in frame.collect_batches(chunk_size=BATCH):
+        yield from batch.iter_rows(named=True)
 
 
 def _name(serving: Serving) -> str:
@@ -111,23 +119,21 @@ def _open(lake: Lake, serving: Serving) -> Table:
     return source
 
 
-def net(changes: pl.DataFrame, key: Sequence[str]) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+def net(changes: pl.DataFrame, key: Sequence[str]) -> tuple[pl.LazyFrame, list[dict[str, Any]]]:
     """(rows to put, keys to delete): the last word of the change feed on each key."""
-    if changes.is_empty():
-        return pl.DataFrame(), []
     last = (
         changes.filter(pl.col(CHANGE) != "update_preimage")
         .sort(pl.col("_commit_version"), pl.col(CHANGE) != "delete")
         .unique(subset=list(key), keep="last")
     )
-    puts = last.filter(pl.col(CHANGE) != "delete").drop(FEED)
+    puts = last.lazy().filter(pl.col(CHANGE) != "delete").drop(FEED)
     return puts, last.filter(pl.col(CHANGE) == "delete").select(key).to_dicts()
 
 
-def _vanished(rows: pl.DataFrame, items: ItemTable, key: Sequence[str]) -> list[str]:
+def _vanished(keys: pl.DataFrame, items: ItemTable, key: Sequence[str]) -> list[str]:
     """The keys of live items that no row has."""
     held = {item[KEY]["S"] for item in items.scan()}
-    return sorted(held - set(_names(rows.select(key).iter_rows(named=True), key))) if held else []
+    return sorted(held - set(_names(keys.iter_rows(named=True), key))) if held else []
 
 
 def _names(rows: Iterable[dict[str, Any]], key: Sequence[str]) -> list[str]:
@@ -159,9 +165,8 @@ def _withdraw(lake: Lake, serving: Serving, items: ItemTable, old: Cursor, whole
         items.write([], stray, key=serving.keys, number=replace(now, version=source.version).number)
 
 
-def _sample(puts: pl.DataFrame, deletes: list[dict[str, Any]], key: Sequence[str]) -> tuple[tuple[Any, ...], ...]:
-    rows = puts.select(key).rows() if len(puts) else []
-    rows += [tuple(d[k] for k in key) for d in deletes]
+def _sample(keys: pl.DataFrame, deletes: list[dict[str, Any]]) -> tuple[tuple[Any, ...], ...]:
+    rows = keys.rows() + [tuple(d[k] for k in keys.columns) for d in deletes]
     return tuple(rows[:: max(1, -(-len(rows) // SAMPLE))])
 
 

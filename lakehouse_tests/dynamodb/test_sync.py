@@ -112,6 +112,28 @@ def test_a_load_by_the_hundred_leaves_what_is_newer_and_writes_the_rest(shop: Sh
     assert shop.shown() == expected
 
 
+def test_a_commit_without_a_row_moves_only_the_cursor(shop: Shop) -> None:
+    shop.sell({"a": 1})
+    shop.publish()
+    shop.sell({})
+    written = shop.publish()
+    assert written is not None
+    assert (written.put, written.deleted, written.keys) == (0, 0, ())
+    assert shop.publish() is None
+
+
+def test_a_load_of_several_batches_that_breaks_off_is_begun_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "BATCH", 100)
+    shop.sell({f"sku-{n}": n for n in range(2500)})
+    with refused(shop.items.client, "ExpiredTokenException", share=0.2), pytest.raises(ClientError):
+        shop.publish()
+    shop.publish()
+    assert len(shop.shown()) == 2500
+    assert shop.agrees()
+
+
 def test_more_than_a_transaction_holds_is_written_one_by_one(shop: Shop) -> None:
     shop.items.ensure()
     large = [{"sku": f"sku-{n}", "text": "x" * 60_000} for n in range(100)]
