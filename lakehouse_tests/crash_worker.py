@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 
 from lakehouse.dataset import load
-from lakehouse.dynamodb.table import ItemTable
+from lakehouse.dynamodb.table import CONFIG, ItemTable
 from lakehouse.lake import Lake, Table
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Queue
@@ -21,6 +21,7 @@ DOORS: list[tuple[type, str]] = [
     (Table, "append"),
     (Table, "apply"),
     (Queue, "delete"),
+    (ItemTable, "_together"),
     (ItemTable, "_put"),
     (ItemTable, "advance"),
 ]
@@ -49,7 +50,7 @@ def mine(fatal: int) -> None:
 
 def main(fatal: int, lake: str, bucket: str, url: str, prefix: str) -> None:
     mine(fatal)
-    s3, sqs, dynamodb = (boto3.client(s) for s in ("s3", "sqs", "dynamodb"))
+    s3, sqs, dynamodb = boto3.client("s3"), boto3.client("sqs"), boto3.client("dynamodb", config=CONFIG)
     chosen = {n: d for n, d in load().items() if n in ("flights", "airlines", "planes", "weather")}
     road = Road(Lake(lake), Bucket(s3, bucket), Queue(sqs, url), chosen, prefix, dynamodb)
     road.receive()
