@@ -133,6 +133,7 @@ def status(as_json: bool) -> None:
     from lakehouse.lake import Lake
     from lakehouse.landing.queue import Queue
     from lakehouse.layers.lag import lagging
+    from lakehouse.layers.tables import standing
     from lakehouse.local.demo import items_of
     from lakehouse.settings import client
 
@@ -140,11 +141,10 @@ def status(as_json: bool) -> None:
     lake, datasets = Lake(settings.lake), load()
     queue = Queue(client("sqs"), _required(settings, "queue_url")).depth()
     dead = Queue(client("sqs"), settings.dead_letter_url).depth().waiting if settings.dead_letter_url else None
-    tables = {}
-    for name in lake.names():
-        table = lake.open(name)
-        if table:
-            tables[name] = {"rows": table.scan().select(pl.len()).collect().item(), "version": table.version}
+    tables = {
+        name: {"rows": table.scan().select(pl.len()).collect().item(), "version": table.version}
+        for name, table in standing(lake, datasets).items()
+    }
     items = {}
     for serving in (s for d in datasets.values() for s in d.serving if s.publish):
         cursor = items_of(settings, serving).peek()
@@ -170,23 +170,13 @@ def sql(query: str, shape: str) -> None:
     """Ask the lake, in polars SQL: `select * from cleaned.flights limit 5`."""
     import polars as pl
 
+    from lakehouse.dataset import load
     from lakehouse.lake import Lake
+    from lakehouse.layers.tables import standing
 
-    lake = Lake(Settings.load().lake)
-    frames = {}
-    for name in lake.names():
-        table = lake.open(name)
-        if table:
-            rows = table.scan()
-            if name.startswith("raw/"):
-                dataset = name.removeprefix("raw/")
-                frames[f"landing.{dataset}"] = rows.filter(pl.col("_part") == "head")
-                rows = rows.filter(pl.col("_part") == "row")
-            frames[name.replace("/", ".")] = rows
+    frames = _frames(standing(Lake(Settings.load().lake), load()))
     try:
-        result = pl.SQLContext({n.replace(".", "__"): f for n, f in frames.items()}).execute(
-            _flat(query, frames), eager=True
-        )
+        result = pl.SQLContext(frames).execute(query, eager=True)
     except pl.exceptions.PolarsError as error:
         raise Failure(str(error), f"tables: {', '.join(frames) or 'none yet'}") from error
     if shape == "table":
@@ -196,11 +186,19 @@ def sql(query: str, shape: str) -> None:
         click.echo(result.write_csv() if shape == "csv" else result.write_json(), nl=shape == "json")
 
 
-def _flat(query: str, names: dict[str, Any]) -> str:
-    """polars knows no schemas: `layer.table` is registered under one word."""
-    for name in sorted(names, key=len, reverse=True):
-        query = query.replace(name, name.replace(".", "__"))
-    return query
+def _frames(tables: dict[str, Any]) -> dict[str, Any]:
+    """Each table as `layer.name`; of raw, the rows under its name and the heads under `landing.`."""
+    import polars as pl
+
+    frames = {}
+    for name, table in tables.items():
+        layer, _, bare = name.partition("/")
+        rows = table.scan()
+        if layer == "raw":
+            frames[f"landing.{bare}"] = rows.filter(pl.col("_part") == "head")
+            rows = rows.filter(pl.col("_part") == "row")
+        frames[f"{layer}.{bare}"] = rows
+    return frames
 
 
 @main.command()

@@ -69,7 +69,17 @@ class Road:
 
 
 @pytest.fixture
-def road(local: dict[str, str], tmp_path: Path) -> Road:
+def root(request: pytest.FixtureRequest, local: dict[str, str], tmp_path: Path) -> str:
+    """Where the lake is: on disk, or by `indirect` parameter on `s3://`."""
+    if getattr(request, "param", "disk") == "disk":
+        return str(tmp_path / "lake")
+    bucket = f"lake-{uuid.uuid4().hex[:8]}"
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/some/prefix"
+
+
+@pytest.fixture
+def road(local: dict[str, str], root: str) -> Road:
     name = f"landing-{uuid.uuid4().hex[:8]}"
     s3, sqs = boto3.client("s3"), boto3.client("sqs")
     s3.create_bucket(Bucket=name)
@@ -78,6 +88,6 @@ def road(local: dict[str, str], tmp_path: Path) -> Road:
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     wiring = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}]}
     s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=wiring)
-    lake = Lake(str(tmp_path / "lake"))
-    dynamodb = boto3.client("dynamodb", config=CONFIG)
-    return Road(lake, Bucket(s3, name), Queue(sqs, url), load(), f"{name}-", dynamodb)
+    return Road(
+        Lake(root), Bucket(s3, name), Queue(sqs, url), load(), f"{name}-", boto3.client("dynamodb", config=CONFIG)
+    )

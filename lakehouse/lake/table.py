@@ -103,12 +103,6 @@ class Lake:
             raise Conflict(raced)
         return made
 
-    def names(self) -> list[str]:
-        """Every table below a local root, as `layer/name`."""
-        return sorted(
-            log.parent.relative_to(self.root).as_posix() for log in Path(self.root).glob("*/**/_delta_log")
-        )
-
 
 @dataclass(frozen=True)
 class Table:
@@ -146,7 +140,8 @@ class Table:
     def changes(self, since: int) -> pl.DataFrame | None:
         """Change feed rows of the versions after `since`, up to this handle's; None if it does not reach back.
 
-        Any failure to read the feed gives None: reading the table whole is always right, only slower.
+        Any failure to read the feed gives None, whatever its type: a file that vacuum took raises a bare
+        `Exception`. Reading the table whole is always right, only slower.
         """
         if since > self.version:
             return None

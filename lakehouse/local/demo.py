@@ -17,6 +17,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing.objects import Bucket
 from lakehouse.layers import raw
 from lakehouse.layers.lag import lagging
+from lakehouse.layers.tables import standing
 from lakehouse.local import feed
 from lakehouse.settings import Settings, client
 
@@ -98,9 +99,7 @@ def _look(
     items: Callable[[Serving], ItemTable],
     files: dict[str, bytes],
 ) -> None:
-    for name in lake.names():
-        table = lake.open(name)
-        assert table is not None
+    for name, table in standing(lake, datasets).items():
         rows = table.scan().filter(pl.col("_part") == "row") if name.startswith("raw/") else table.scan()
         summary.rows[name] = rows.select(pl.len()).collect().item()
     summary.events = summary.rows["landing/inbox"]

@@ -1,0 +1,29 @@
+"""datasets → tables: the names follow from what is declared, so that no store is ever listed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from lakehouse.dataset import Dataset
+from lakehouse.lake import Lake, Table
+from lakehouse.landing import inbox
+from lakehouse.layers import raw
+
+OPENERS = 8
+
+
+def names(datasets: dict[str, Dataset]) -> list[str]:
+    """Every table that the datasets can have, as `layer/name`, in the order of the road."""
+    servings = [s.name for d in datasets.values() for s in d.serving]
+    return [
+        inbox.NAME,
+        *(raw.name(d) for d in datasets),
+        *(f"{layer}/{d}" for layer in ("cleaned", "quarantine") for d in datasets),
+        *(f"{layer}/{s}" for layer in ("serving", "rejected") for s in servings),
+    ]
+
+
+def standing(lake: Lake, datasets: dict[str, Dataset]) -> dict[str, Table]:
+    """The tables that somebody has made, opened, by name."""
+    with ThreadPoolExecutor(OPENERS) as pool:
+        return {t.name: t for t in pool.map(lake.open, names(datasets)) if t}
