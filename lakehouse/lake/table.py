@@ -170,7 +170,8 @@ class Table:
         """Write `upserts`, remove the keys in `deletes`, move the cursors: one commit.
 
         Both hold at most one row a key; keys hold no null. With nothing to write the cursors move by an empty
-        append, since a merge that changes nothing makes no commit.
+        append, since a merge that changes nothing makes no commit. Not streamed, because only then does the merge
+        skip the files whose statistics lie outside the keys; bounds of our own add nothing to that.
         """
         if upserts.is_empty() and deletes.is_empty():
             return self.append(upserts, cursors)
@@ -182,7 +183,7 @@ class Table:
             how="diagonal",
         )
         values = {c: f"s.`{c}`" for c in upserts.columns}
-        match = " AND ".join([f"t.`{k}` = s.`{k}`" for k in key] + _bounds(source, key))
+        match = " AND ".join(f"t.`{k}` = s.`{k}`" for k in key)
         try:
             (
                 self.delta.merge(
@@ -205,18 +206,6 @@ class Table:
 
 def _commit(cursors: Iterable[Cursor]) -> CommitProperties:
     return CommitProperties(app_transactions=[t for c in cursors for t in c.transactions()], max_commit_retries=0)
-
-
-def _bounds(source: pl.DataFrame, key: Sequence[str]) -> list[str]:
-    """Literal bounds on the first key column that can be written as one: they let the merge skip files."""
-    low_high = source.select(low=pl.col(key[0]).min(), high=pl.col(key[0]).max()).row(0)
-    if all(isinstance(v, int) and not isinstance(v, bool) for v in low_high):
-        low, high = low_high
-        return [f"t.`{key[0]}` >= {low}", f"t.`{key[0]}` <= {high}"]
-    if all(isinstance(v, str) and "\\" not in v for v in low_high):
-        low, high = (v.replace("'", "''") for v in low_high)
-        return [f"t.`{key[0]}` >= '{low}'", f"t.`{key[0]}` <= '{high}'"]
-    return []
 
 
 def schema(columns: Mapping[str, Any]) -> pl.Schema:

@@ -1,0 +1,86 @@
+"""The door to Delta: what an upsert reads, writes and leaves alone."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lakehouse.lake import Lake
+
+MOMENT = datetime(2013, 7, 1, 0, 0, 0, 1, UTC)
+KEYS: dict[str, Callable[[int], object]] = {
+    "integer": lambda i: i,
+    "text": lambda i: f"it's {i:04}",
+    "moment": lambda i: MOMENT + timedelta(hours=i),
+    "local moment": lambda i: MOMENT.replace(tzinfo=None) + timedelta(hours=i),
+    "microsecond": lambda i: MOMENT + timedelta(microseconds=i),
+    "date": lambda i: date(2013, 7, 1) + timedelta(days=i),
+}
+
+
+def frame(kind: str, numbers: range, value: int) -> pl.DataFrame:
+    found = pl.DataFrame({"k": [KEYS[kind](i) for i in numbers], "part": [0] * len(numbers)})
+    return found.with_columns(v=pl.lit(value, pl.Int64))
+
+
+def upsert(lake: Lake, rows: pl.DataFrame, deletes: pl.DataFrame | None = None) -> None:
+    none = rows.clear() if deletes is None else deletes
+    lake.ensure("a/b", rows.schema).apply(rows, none.select("k", "part"), ["k", "part"])
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_an_upsert_changes_the_named_keys_alone(tmp_path: Path, kind: str) -> None:
+    lake = Lake(str(tmp_path))
+    upsert(lake, frame(kind, range(10), 0))
+    upsert(lake, frame(kind, range(5, 12), 1), deletes=frame(kind, range(3), 0))
+    table = lake.open("a/b")
+    assert table is not None
+    held = dict(table.scan().select("k", "v").collect().iter_rows())
+    assert held == {KEYS[kind](i): int(i >= 5) for i in range(3, 12)}
+
+
+@pytest.mark.parametrize("kind", sorted(KEYS.keys() - {"microsecond"}))
+def test_an_upsert_reads_only_files_that_may_hold_its_keys(tmp_path: Path, kind: str) -> None:
+    lake = Lake(str(tmp_path))
+    for start in (0, 10, 20):
+        upsert(lake, frame(kind, range(start, start + 10), 0))
+    table = lake.open("a/b")
+    assert table is not None
+    files = pl.DataFrame(table.delta.get_add_actions(flatten=True)).sort("min.k")["path"]
+    for outside in (files[0], files[2]):
+        (tmp_path / "a" / "b" / outside).unlink()
+    upsert(lake, frame(kind, range(12, 14), 1))
+    table.delta.update_incremental()
+    assert table.delta.history(1)[0]["operationMetrics"]["num_target_rows_updated"] == 2
+
+
+def test_keys_a_microsecond_apart_are_found_though_statistics_hold_milliseconds(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    for start in (0, 1000):
+        upsert(lake, frame("microsecond", range(start, start + 800), 0))
+    upsert(lake, frame("microsecond", range(798, 1002), 1))
+    table = lake.open("a/b")
+    assert table is not None
+    assert table.scan().collect().height == 1800
+    assert table.scan().filter(pl.col("k") == KEYS["microsecond"](799)).collect()["v"].to_list() == [1]
+
+
+def test_a_moment_in_another_zone_is_the_same_key(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    upsert(lake, frame("moment", range(3), 0))
+    there = frame("moment", range(1, 2), 1).with_columns(pl.col("k").dt.convert_time_zone("America/New_York"))
+    upsert(lake, there)
+    table = lake.open("a/b")
+    assert table is not None
+    assert table.scan().select("v").collect()["v"].sort().to_list() == [0, 0, 1]
+
+
+def test_null_values_are_written_over_and_stay_apart_from_keys(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    upsert(lake, frame("moment", range(3), 0))
+    upsert(lake, frame("moment", range(2), 0).with_columns(v=pl.lit(None, pl.Int64)))
+    table = lake.open("a/b")
+    assert table is not None
+    assert table.scan().sort("k").collect()["v"].to_list() == [None, None, 0]
