@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from lakehouse.lake.maintenance import tidy
 from lakehouse.lake.table import CHANGE, Conflict, Cursor, KeyChanged, Table, stamp
 
 LOOKS = 6
@@ -41,12 +42,14 @@ class News:
 class Desired:
     """`rows` is all that ought to stand in `scope`: a frame of (group) keys, or None for the whole target.
 
-    `new` says that no row of the scope can be there yet: the rows are appended without a comparison.
+    `new` says that no row of the scope can be there yet: the rows are appended without a comparison. `more` says
+    that the sources hold more than this: the rows are committed and the cursors stay where they are.
     """
 
     rows: pl.DataFrame
     scope: pl.DataFrame | None = None
     new: bool = False
+    more: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def hop(
         if all(n.changes is not None and n.changes.is_empty() and _read(target, n.source) for n in news):
             return Hopped(target.name, version=target.version)
         desired = work(target, news)
-        cursors = [cursor_at(s, code) for s in sources]
+        cursors = [standing_at(target, s, code) if desired.more else cursor_at(s, code) for s in sources]
         upserts, deletes = (
             (desired.rows, desired.rows.clear()) if desired.new else difference(target, desired, key)
         )
@@ -99,6 +102,7 @@ def hop(
                 raise
             time.sleep(random.uniform(0, 0.05 * 2**look))
             continue
+        tidy(target)
         return Hopped(target.name, len(upserts), len(deletes), target.version, moved=True)
     raise AssertionError("unreachable")
 
@@ -110,7 +114,13 @@ def _check_key(target: Table, key: Sequence[str]) -> None:
 
 
 def cursor_at(source: Table, code: str) -> Cursor:
-    return Cursor(source.name, source.version, stamp(source.id, code))
+    return Cursor(source.name, source.version, stamp(source.id, code), source.rows)
+
+
+def standing_at(target: Table, source: Table, code: str) -> Cursor:
+    """The cursor as it is, to be committed again: of two writers who looked at it only one may go on."""
+    unread = Cursor(source.name, -1, stamp(source.id, code), None if source.rows is None else 0)
+    return target.cursor(source.name) or unread
 
 
 def lags(target: Table | None, source: Table, code: str) -> bool:

@@ -10,14 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
+RETENTION = "interval 7 days"
+"""Of files and log alike. Each commit leaves a file in the log, and opening a table lists them all: on disk a
+commit took 10 ms over a hundred, 40 ms over 20,000. Transactions are given no retention: they are the cursors."""
 CONFIGURATION = {
     "delta.enableChangeDataFeed": "true",
-    "delta.logRetentionDuration": "interval 30 days",
-    "delta.deletedFileRetentionDuration": "interval 30 days",
+    "delta.logRetentionDuration": RETENTION,
+    "delta.deletedFileRetentionDuration": RETENTION,
+    "delta.checkpointInterval": "20",
 }
+HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+"""A commit writes its checkpoint when one is due. The log is cleaned by maintenance: here it is listed once more
+at every commit, which took 140 ms of 180 at 20,000 commits."""
 CHANGE = "_change_type"
 REMOVED = "_removed"
 
@@ -44,9 +51,12 @@ class Cursor:
     source: str
     version: int
     stamp: int
+    rows: int | None = None
+    """How many rows the source had, if it is a `Part`: another number tells that there is more, without a look."""
 
     def transactions(self) -> list[Transaction]:
-        return [Transaction(self.source, self.version), Transaction(f"{self.source}#stamp", self.stamp)]
+        facts = {"": self.version, "#stamp": self.stamp, "#rows": self.rows}
+        return [Transaction(self.source + name, v) for name, v in facts.items() if v is not None]
 
 
 def stamp(*parts: str) -> int:
@@ -105,11 +115,26 @@ class Lake:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One partition of a table and some of its columns, as a source of its own.
+
+    Its feed is read no further back than `reach` commits: each costs a file of the log, whoever wrote it, and past
+    that the partition whole costs less.
+    """
+
+    column: str
+    value: str
+    columns: tuple[str, ...]
+    reach: int
+
+
+@dataclass(frozen=True)
 class Table:
     """A loaded handle: what was looked at is what a commit is checked against."""
 
     name: str
     delta: DeltaTable
+    part: Part | None = None
 
     @property
     def id(self) -> str:
@@ -130,12 +155,24 @@ class Table:
 
     def scan(self) -> pl.LazyFrame:
         """The rows at this handle's version."""
-        return pl.scan_delta(self.delta)
+        rows = pl.scan_delta(self.delta)
+        if self.part is None:
+            return rows
+        return rows.filter(pl.col(self.part.column) == self.part.value).select(self.part.columns)
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows the part has, from the log alone; None for a whole table."""
+        if self.part is None:
+            return None
+        files = pl.DataFrame(self.delta.get_add_actions(flatten=True))
+        return int(files.filter(pl.col(f"partition.{self.part.column}") == self.part.value)["num_records"].sum())
 
     def cursor(self, source: str) -> Cursor | None:
         version = self.delta.transaction_version(source)
         mark = self.delta.transaction_version(f"{source}#stamp")
-        return None if version is None or mark is None else Cursor(source, version, mark)
+        rows = self.delta.transaction_version(f"{source}#rows")
+        return None if version is None or mark is None else Cursor(source, version, mark, rows)
 
     def changes(self, since: int) -> pl.DataFrame | None:
         """Change feed rows of the versions after `since`, up to this handle's; None if it does not reach back.
@@ -143,13 +180,19 @@ class Table:
         Any failure to read the feed gives None, whatever its type: a file that vacuum took raises a bare
         `Exception`. Reading the table whole is always right, only slower.
         """
-        if since > self.version:
+        if since > self.version or (self.part and self.version - since > self.part.reach):
             return None
         try:
-            feed = self.delta.load_cdf(starting_version=since + 1, ending_version=self.version)
+            feed = self.delta.load_cdf(since + 1, self.version, **self._narrowed())
             return pl.DataFrame(feed.read_all())
         except Exception:  # what reading a vacuumed file of the feed raises has no class of its own
             return None
+
+    def _narrowed(self) -> dict[str, Any]:
+        if self.part is None:
+            return {}
+        columns = [*self.part.columns, CHANGE, "_commit_version"]
+        return {"columns": columns, "predicate": f"{self.part.column} = '{self.part.value}'"}
 
     def append(self, rows: pl.DataFrame, cursors: Iterable[Cursor] = ()) -> None:
         """Add rows and move the cursors, in one commit. New columns join the schema. Zero rows are welcome."""
@@ -160,6 +203,7 @@ class Table:
                 mode="append",
                 schema_mode="merge",
                 commit_properties=_commit(cursors),
+                post_commithook_properties=HOOKS,
             )
         except CommitFailedError as error:
             raise Conflict(str(error)) from error
@@ -194,6 +238,7 @@ class Table:
                     merge_schema=True,
                     streamed_exec=False,
                     commit_properties=_commit(cursors),
+                    post_commithook_properties=HOOKS,
                 )
                 .when_matched_delete(f"s.{REMOVED}")
                 .when_matched_update(values, f"NOT s.{REMOVED}")
@@ -205,7 +250,9 @@ class Table:
 
 
 def _commit(cursors: Iterable[Cursor]) -> CommitProperties:
-    return CommitProperties(app_transactions=[t for c in cursors for t in c.transactions()], max_commit_retries=0)
+    """With cursors, a commit that another came before is refused; without, Delta may try again behind it."""
+    transactions = [t for c in cursors for t in c.transactions()]
+    return CommitProperties(app_transactions=transactions, max_commit_retries=0 if transactions else None)
 
 
 def schema(columns: Mapping[str, Any]) -> pl.Schema:

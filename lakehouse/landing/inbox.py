@@ -7,18 +7,21 @@ the hop after this one is indifferent to repeats.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
 
 from lakehouse.dataset import Dataset, route
 from lakehouse.lake import Lake, Table
-from lakehouse.lake.table import schema
+from lakehouse.lake.maintenance import tidy
+from lakehouse.lake.table import Part, schema
 from lakehouse.landing.events import decode, ignorable
 from lakehouse.landing.queue import Budget, Message, Queue
 
 NAME = "landing/inbox"
 PARKED, UNROUTED, IGNORED = "_parked", "_unrouted", "_ignored"
+REACH = 500
 TIME = pl.Datetime("us", "UTC")
 SCHEMA = schema(
     {
@@ -45,14 +48,21 @@ def open_inbox(lake: Lake) -> Table:
     return lake.ensure(NAME, SCHEMA, partition_by=["dataset"])
 
 
+def of(box: Table, dataset: str) -> Table:
+    """What the inbox holds for one dataset: its keys, and what tells one event from another."""
+    return replace(box, part=Part("dataset", dataset, ("key", "kind", "version_id"), REACH))
+
+
 def receive(queue: Queue, lake: Lake, datasets: dict[str, Dataset], *, wait: int, budget: Budget) -> int:
     """One tick: drain, append, delete. Gives the number of records; messages not deleted come again."""
     messages = queue.drain(budget, wait)
     if not messages:
         return 0
     rows = records(messages, datasets)
-    open_inbox(lake).append(rows)
+    box = open_inbox(lake)
+    box.append(rows)
     queue.delete(messages)
+    tidy(box)
     return len(rows)
 
 
@@ -80,5 +90,7 @@ def announce(lake: Lake, dataset: str, keys: Iterable[str], *, event: str) -> in
         for k in keys
     ]
     if rows:
-        open_inbox(lake).append(pl.DataFrame(rows, schema=SCHEMA))
+        box = open_inbox(lake)
+        box.append(pl.DataFrame(rows, schema=SCHEMA))
+        tidy(box)
     return len(rows)

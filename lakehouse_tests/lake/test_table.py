@@ -84,3 +84,11 @@ def test_null_values_are_written_over_and_stay_apart_from_keys(tmp_path: Path) -
     table = lake.open("a/b")
     assert table is not None
     assert table.scan().sort("k").collect()["v"].to_list() == [None, None, 0]
+
+
+def test_an_append_without_a_cursor_lands_behind_another_commit(tmp_path: Path) -> None:
+    lake, rows = Lake(str(tmp_path)), frame("integer", range(1), 0)
+    first, second = (lake.ensure("a/b", rows.schema) for _ in range(2))
+    first.append(rows)
+    second.append(rows)
+    assert second.version == 2

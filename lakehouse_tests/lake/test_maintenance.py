@@ -1,0 +1,164 @@
+"""Fewer files, a shorter log, and nothing that a reader could notice."""
+
+import os
+import re
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lakehouse.lake import Lake, Table, hop, maintain
+from lakehouse.lake.maintenance import CROWD, clean, crowded, tidy
+from lakehouse.lake.table import Cursor
+from lakehouse.landing import inbox
+from lakehouse_tests.lake.test_hop import SCHEMA, carry, copy, put, rows
+
+MONTH = 30 * 86_400
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path))
+
+
+def source(lake: Lake) -> Table:
+    table = lake.open("source")
+    assert table is not None
+    return table
+
+
+def crowd(lake: Lake, count: int = CROWD) -> None:
+    for number in range(count):
+        put(lake, {f"k{number:03}": number})
+
+
+def age(lake: Lake, name: str) -> None:
+    """Everything in a table's folder happened a month ago, the removals that its log tells of included."""
+    then, folder = int(time.time()) - MONTH, Path(lake.root) / name
+    removed = r'"deletionTimestamp":\d+'
+    for path in (folder / "_delta_log").glob("*checkpoint*"):
+        path.unlink()
+    for path in (folder / "_delta_log").glob("*.json"):
+        path.write_text(re.sub(removed, f'"deletionTimestamp":{then}000', path.read_text()))
+    table = lake.open(name)
+    assert table is not None
+    table.delta.create_checkpoint()
+    for path in folder.rglob("*"):
+        os.utime(path, (then, then))
+
+
+def test_a_few_small_files_are_left_alone(lake: Lake) -> None:
+    crowd(lake, CROWD - 1)
+    assert not tidy(source(lake))
+
+
+def test_a_crowd_of_small_files_becomes_one_with_the_same_rows(lake: Lake) -> None:
+    crowd(lake)
+    before = rows(lake, "source")
+    assert tidy(source(lake))
+    assert rows(lake, "source") == before
+    assert len(source(lake).delta.file_uris()) == 1
+    assert not crowded(source(lake))
+
+
+def test_partitions_are_counted_apart(lake: Lake) -> None:
+    for number in range(CROWD):
+        inbox.announce(lake, f"d{number % 2}", [f"k{number}"], event="test")
+    assert not crowded(inbox.open_inbox(lake))
+
+
+def test_every_cursor_outlives_compaction_checkpoint_and_vacuum(lake: Lake) -> None:
+    crowd(lake, 1)
+    cursors = [Cursor("raw/a", 7, 1), Cursor("raw/b", 9, 2)]
+    source(lake).append(pl.DataFrame(schema=SCHEMA), cursors)
+    crowd(lake)
+    age(lake, "source")
+    (done,) = maintain([source(lake)])
+    assert done.compacted
+    assert done.removed > CROWD
+    maintain([source(lake)])
+    assert [source(lake).cursor(c.source) for c in cursors] == cursors
+
+
+def test_a_compaction_is_no_change_to_a_reader_of_the_feed(lake: Lake) -> None:
+    crowd(lake)
+    carry(lake)
+    put(lake, {"k000": 100})
+    seen = source(lake).version
+    assert tidy(source(lake))
+    feed = source(lake).changes(seen)
+    assert feed is not None
+    assert feed.is_empty()
+    assert carry(lake).upserted == 1
+    assert rows(lake) == rows(lake, "source")
+
+
+def test_a_compaction_gives_way_to_a_writer_that_came_between(lake: Lake) -> None:
+    crowd(lake, CROWD + 2)
+    stale = source(lake)
+    put(lake, {"k000": 100}, deletes=("k001",))
+    expected = rows(lake, "source")
+    assert not tidy(stale)
+    assert rows(lake, "source") == expected
+    assert tidy(source(lake))
+    assert rows(lake, "source") == expected
+
+
+def test_cleaning_takes_nothing_that_is_young(lake: Lake) -> None:
+    crowd(lake)
+    tidy(source(lake))
+    version = source(lake).version
+    assert clean(source(lake)) == 0
+    assert source(lake).version == version
+    assert source(lake).changes(0) is not None
+
+
+def test_cleaning_takes_old_files_change_data_orphans_and_log(lake: Lake, tmp_path: Path) -> None:
+    crowd(lake, CROWD + 2)
+    put(lake, {"k000": 100}, deletes=("k001",))
+    assert any((tmp_path / "source" / "_change_data").iterdir())
+    (tmp_path / "source" / "part-of-a-crash.parquet").write_bytes(b"half")
+    assert tidy(source(lake))
+    expected = rows(lake, "source")
+    age(lake, "source")
+    assert clean(source(lake)) > CROWD
+    left = {p.name for p in (tmp_path / "source").rglob("*.parquet") if "checkpoint" not in p.name}
+    assert left == {Path(uri).name for uri in source(lake).delta.file_uris()}
+    assert len(list((tmp_path / "source" / "_delta_log").glob("*.json"))) < 20
+    assert rows(lake, "source") == expected
+
+
+def test_a_reader_that_lags_beyond_retention_compares_whole_tables(lake: Lake) -> None:
+    crowd(lake, 3)
+    carry(lake)
+    crowd(lake)
+    put(lake, {}, deletes=("k000",))
+    age(lake, "source")
+    maintain([source(lake)])
+    read = lake.open("target").cursor("source")  # type: ignore[union-attr]
+    assert read is not None
+    assert source(lake).changes(read.version) is None
+    carry(lake)
+    assert rows(lake) == rows(lake, "source")
+
+
+def test_a_hop_tidies_its_target(lake: Lake) -> None:
+    for number in range(CROWD + 2):
+        put(lake, {f"k{number}": number})
+        hop(lambda: lake.ensure("target", SCHEMA), [lambda: source(lake)], copy, key=["k"], code="1")
+    target = lake.open("target")
+    assert target is not None
+    assert len(target.delta.file_uris()) < CROWD
+    assert rows(lake) == rows(lake, "source")
+
+
+def test_the_inbox_of_many_ticks_stays_small(lake: Lake, tmp_path: Path) -> None:
+    for number in range(3 * CROWD):
+        inbox.announce(lake, "flights", [f"k{number}"], event="test")
+    box = inbox.open_inbox(lake)
+    assert len(box.delta.file_uris()) < CROWD
+    assert box.scan().collect()["key"].n_unique() == 3 * CROWD
+    log = tmp_path / "landing" / "inbox" / "_delta_log"
+    checkpoint = max(int(p.name.split(".")[0]) for p in log.glob("*.checkpoint.parquet"))
+    assert box.version - checkpoint < 20
