@@ -166,6 +166,8 @@ class Table:
         if self.part is None:
             return None
         files = pl.DataFrame(self.delta.get_add_actions(flatten=True))
+        if files.is_empty():
+            return 0
         return int(files.filter(pl.col(f"partition.{self.part.column}") == self.part.value)["num_records"].sum())
 
     def cursor(self, source: str) -> Cursor | None:

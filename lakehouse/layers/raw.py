@@ -8,19 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import accumulate
 
 import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
-from lakehouse.lake.table import schema
+from lakehouse.lake.hop import cursor_at, standing_at
+from lakehouse.lake.table import Cursor, schema
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket, Identity
 from lakehouse.landing.readers import Unreadable, read
 
 BATCH = 1000
+"""Objects a commit."""
+BYTES = 64 << 20
+"""Bytes of objects a commit, as they lie in the bucket. A larger one is a batch alone."""
+READERS = 8
+CODE = "raw"
 TIME = pl.Datetime("us", "UTC")
 ORIGIN = ["_object", "_generation", "_record", "_modified"]
 HEAD = schema(
@@ -60,82 +67,126 @@ def last_heads(raw: Table) -> pl.LazyFrame:
     return heads(raw).filter(newest)
 
 
+@dataclass(frozen=True)
+class Walk:
+    """How far an `ingest` has come in a stretch of the inbox: from raw's cursor to a version, and in it by key."""
+
+    cursor: Cursor | None = None
+    version: int = -1
+    after: str = ""
+
+
 def ingest(lake: Lake, bucket: Bucket, dataset: Dataset, *, run: str = "") -> Hopped:
-    """Carry everything the inbox holds for a dataset into raw, a bounded batch a commit."""
-    total = Hopped(name(dataset.name))
+    """Carry everything the inbox holds for a dataset into raw, a bounded batch a commit.
+
+    The cursor moves with the last batch of a stretch. What the batches before it brought, their heads tell: if
+    the run dies, the next looks at those objects once more and finds them as they are.
+    """
+    total, walk = Hopped(name(dataset.name)), Walk()
     while True:
-        done = hop(
-            lambda: open_raw(lake, dataset.name),
-            [lambda: _portion(lake, dataset.name)],
-            lambda raw, news: _rows(raw, news[0], bucket, dataset.name, run),
-            key=["_object", "_generation", "_record"],
-            code="raw",
-        )
+        done, walk = _step(lake, bucket, dataset.name, run, walk)
         total = replace(done, upserted=total.upserted + done.upserted, moved=total.moved or done.moved)
         if not done.moved:
             return total
 
 
 def lag(lake: Lake, dataset: str) -> int:
-    """Objects named in the inbox since raw's cursor, for this dataset alone."""
+    """Events in the inbox that raw has not read, for this dataset alone. Told from the two logs."""
     box = lake.open(inbox.NAME)
     if box is None:
         return 0
-    return len(_named(News(box, _since(lake, dataset, box)), dataset))
-
-
-def _since(lake: Lake, dataset: str, box: Table) -> pl.DataFrame | None:
+    part = inbox.of(box, dataset)
     raw = lake.open(name(dataset))
     cursor = raw.cursor(inbox.NAME) if raw else None
-    if cursor is None or cursor.version > box.version:
-        return None
-    if cursor.version == box.version:
-        return pl.DataFrame(schema=inbox.SCHEMA)
-    return box.changes(cursor.version)
+    known = cursor.rows if cursor and cursor.stamp == cursor_at(part, CODE).stamp else 0
+    return abs((part.rows or 0) - (known or 0))
 
 
-def _portion(lake: Lake, dataset: str) -> Table:
-    """The inbox up to the version that completes a batch, so that memory follows the batch, not the backlog."""
-    box = inbox.open_inbox(lake)
-    changes = _since(lake, dataset, box)
-    if changes is None or "_commit_version" not in changes.columns:
-        return box
-    counts = (
-        changes.filter(pl.col("dataset") == dataset)
-        .group_by("_commit_version")
-        .len()
-        .sort("_commit_version")
-        .with_columns(pl.col("len").cum_sum())
-    )
-    full = counts.filter(pl.col("len") >= BATCH)
-    if not full.is_empty():
-        box.delta.load_as_version(int(full["_commit_version"][0]))
+def _step(lake: Lake, bucket: Bucket, dataset: str, run: str, walk: Walk) -> tuple[Hopped, Walk]:
+    ahead = walk
+
+    def work(raw: Table, news: list[News]) -> Desired:
+        nonlocal ahead
+        desired, ahead = _batch(raw, news[0], bucket, run, walk)
+        return desired
+
+    key = ["_object", "_generation", "_record"]
+    sources = [lambda: _stretch(lake, dataset, walk)]
+    return hop(lambda: open_raw(lake, dataset), sources, work, key=key, code=CODE), ahead
+
+
+def _stretch(lake: Lake, dataset: str, walk: Walk) -> Table:
+    """The dataset's part of the inbox, held at the walk's version until raw's cursor moves."""
+    box = inbox.of(inbox.open_inbox(lake), dataset)
+    if walk.cursor and walk.cursor == standing_at(open_raw(lake, dataset), box, CODE):
+        box.delta.load_as_version(walk.version)
     return box
 
 
-def _named(news: News, dataset: str) -> list[str]:
-    rows = news.source.scan().collect() if news.changes is None else news.changes
-    return rows.filter(pl.col("dataset") == dataset)["key"].unique(maintain_order=True).to_list()
-
-
-def _rows(raw: Table, news: News, bucket: Bucket, dataset: str, run: str) -> Desired:
-    keys = _named(news, dataset)
-    if not keys:
-        return Desired(pl.DataFrame(schema=SCHEMA), new=True)
-    known = {h["_object"]: h for h in last_heads(raw).filter(pl.col("_object").is_in(keys)).collect().to_dicts()}
-    with ThreadPoolExecutor(8) as pool:
-        frames = pool.map(lambda k: object_rows(bucket, k, known.get(k), run), keys)
+def _batch(raw: Table, news: News, bucket: Bucket, run: str, walk: Walk) -> tuple[Desired, Walk]:
+    """The next objects that are not as their heads say, within `BATCH` and `BYTES`, and how far that goes."""
+    start = Walk(standing_at(raw, news.source, CODE), news.source.version)
+    walk = walk if replace(walk, after="") == start else start
+    differing: list[Differing] = []
+    more = True
+    with ThreadPoolExecutor(READERS) as pool:
+        while more and not differing:
+            keys = _named(raw, news, walk.after)
+            more = len(keys) > BATCH
+            walk = replace(walk, after=keys[:BATCH][-1]) if keys else walk
+            differing = _differing(raw, bucket, keys[:BATCH], pool)
+        taken = _within(differing)
+        if len(taken) < len(differing):
+            more, walk = True, replace(walk, after=taken[-1].key)
+        frames = pool.map(lambda one: object_rows(bucket, one.key, one.head, run), taken)
         parts = [frame for frame in frames if frame is not None]
-    empty = pl.DataFrame(schema=SCHEMA)
-    return Desired(pl.concat([empty, *parts], how="diagonal"), new=True)
+    rows = pl.concat([pl.DataFrame(schema=SCHEMA), *parts], how="diagonal")
+    return Desired(rows, new=True, more=more), walk
+
+
+def _named(raw: Table, news: News, after: str) -> list[str]:
+    """The next keys, one more than a batch, that an event names; without events whose version raw has read."""
+    events = news.source.scan() if news.changes is None else news.changes.lazy()
+    created = pl.when(pl.col("kind") == "created").then("version_id").alias("version_id")
+    read = heads(raw).select(key="_object", version_id="_object_version")
+    return (
+        events.filter(pl.col("key") > after)
+        .select("key", created)
+        .join(read, on=["key", "version_id"], how="anti")
+        .select(pl.col("key").unique().sort())
+        .head(BATCH + 1)
+        .collect()["key"]
+        .to_list()
+    )
+
+
+@dataclass(frozen=True)
+class Differing:
+    """An object that is not as its last head says. `size` is 0 if it is gone, `head` None if it is new."""
+
+    key: str
+    head: dict[str, object] | None
+    size: int
+
+
+def _differing(raw: Table, bucket: Bucket, keys: list[str], pool: ThreadPoolExecutor) -> list[Differing]:
+    last = last_heads(raw).filter(pl.col("_object").is_in(keys)).collect()
+    known = {head["_object"]: head for head in last.to_dicts()}
+    found = zip(keys, pool.map(bucket.look, keys), strict=True)
+    return [Differing(k, known.get(k), f.size if f else 0) for k, f in found if not _same(f, known.get(k))]
+
+
+def _within(objects: list[Differing]) -> list[Differing]:
+    """As many as `BYTES` allow, and at least one."""
+    ends = accumulate(one.size for one in objects)
+    return [one for n, (one, end) in enumerate(zip(objects, ends, strict=True)) if not n or end <= BYTES]
 
 
 def object_rows(bucket: Bucket, key: str, head: dict[str, object] | None, run: str) -> pl.DataFrame | None:
     """The rows and the head of the object's next generation; None if it is as its last head says."""
-    found = bucket.look(key)
-    if _same(found, head):
+    got = bucket.get(key)
+    if _same(got[0] if got else None, head):
         return None
-    got = bucket.get(key) if found else None
     stamp = {"_run": run, "_ingested_at": datetime.now(UTC), "_generation": _next(head), "_object": key}
     if got is None:
         return None if head is None else _head({**stamp, "_state": "gone"})
