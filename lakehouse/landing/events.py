@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -84,23 +84,23 @@ def _records(records: list[Any], read: Any) -> Decoded:
             events.append(read(record))
         except _Foreign as error:
             faults.append(f"record {number}: {error}")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             faults.append(f"record {number}: {type(error).__name__}: {error}")
     return Decoded(tuple(events), "; ".join(faults) or None)
 
 
 def _record(record: dict[str, Any]) -> ObjectEvent:
-    name, s3 = record["eventName"], record["s3"]
+    name, s3 = _text(record["eventName"]), record["s3"]
     thing = s3["object"]
     return ObjectEvent(
         _text(s3["bucket"]["name"]),
         unquote_plus(_text(thing["key"]), errors="strict"),
         _kind(name),
         name,
-        _optional(thing.get("versionId"), str),
-        _optional(thing.get("eTag"), str),
-        _optional(thing.get("size"), int),
-        _optional(thing.get("sequencer"), str),
+        _optional(thing.get("versionId")),
+        _optional(thing.get("eTag")),
+        _size(thing.get("size")),
+        _optional(thing.get("sequencer")),
         _time(record.get("eventTime")),
     )
 
@@ -113,10 +113,10 @@ def _eventbridge(value: dict[str, Any]) -> ObjectEvent:
         _text(thing["key"]),
         EVENTBRIDGE[value["detail-type"]],
         value["detail-type"],
-        _optional(thing.get("version-id"), str),
-        _optional(thing.get("etag"), str),
-        _optional(thing.get("size"), int),
-        _optional(thing.get("sequencer"), str),
+        _optional(thing.get("version-id")),
+        _optional(thing.get("etag")),
+        _size(thing.get("size")),
+        _optional(thing.get("sequencer")),
         _time(value.get("time")),
     )
 
@@ -137,12 +137,20 @@ def _text(value: Any) -> str:
     return value
 
 
-def _optional(value: Any, kind: type) -> Any:
-    return value if isinstance(value, kind) else None
+def _optional(value: Any) -> str | None:
+    return _text(value) if isinstance(value, str) and value else None
+
+
+def _size(value: Any) -> int | None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    if not 0 <= value < 1 << 63:
+        raise _Foreign("a size that no object has")
+    return value
 
 
 def _time(value: Any) -> datetime | None:
     if not isinstance(value, str):
         return None
     found = datetime.fromisoformat(value)
-    return found if found.tzinfo else None
+    return found.astimezone(UTC) if found.tzinfo else None
