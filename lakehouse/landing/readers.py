@@ -19,6 +19,15 @@ from pathlib import PurePosixPath
 import polars as pl
 
 
+OWN = frozenset(
+    "_part _object _object_version _generation _modified _run _ingested_at _state _etag _size _records _reason "
+    "_record _text _bad _row _rules _removed _change_type _commit_version _commit_timestamp".split()
+)
+"""Column names that the lake itself writes beside a file's own."""
+UNFIT_JSON = "not JSON that can be read everywhere: NaN, too large a number, half a surrogate pair, or too deep"
+csv.field_size_limit(2**31 - 1)
+
+
 class Unreadable(Exception):
     """No record of the object can be read. Terminal: the object is refused with this reason."""
 
@@ -47,12 +56,20 @@ def read_csv(body: bytes) -> pl.DataFrame:
     return _columnar(body.removeprefix(b"\xef\xbb\xbf")) if _regular(body) else _records(text)
 
 
+def _header(names: list[str]) -> None:
+    """Refuse names that cannot be columns of one table. Delta tells no upper from lower case."""
+    if not names or not all(names) or len({n.lower() for n in names}) < len(names):
+        raise Unreadable(f"the header has an empty or doubled name: {names}")
+    if unfit := [n for n in names if "\0" in n or n.lower() in OWN]:
+        raise Unreadable(f"the header has names that no column can have here: {unfit}")
+
+
 def read_ndjson(body: bytes) -> pl.DataFrame:
     """One JSON object a line, kept as text in `_text`."""
-    lines = [line for line in _text(body).split("\n") if line.strip()]
-    return pl.DataFrame(
-        {"_text": lines, "_bad": [_json_fault(line) for line in lines]}, {"_text": pl.String, "_bad": pl.String}
-    )
+    lines = pl.Series("_text", [line for line in _text(body).split("\n") if line.strip()], pl.String)
+    parsed = lines.str.json_path_match("$").is_not_null()
+    faults = [_json_fault(line, fine) for line, fine in zip(lines, parsed, strict=True)]
+    return pl.DataFrame({"_text": lines, "_bad": pl.Series(faults, dtype=pl.String)})
 
 
 READERS: dict[str, Reader] = {".csv": read_csv, ".ndjson": read_ndjson, ".jsonl": read_ndjson}
@@ -97,6 +114,7 @@ def _regular(body: bytes) -> bool:
 
 
 def _columnar(body: bytes) -> pl.DataFrame:
+    _header(_text(body.split(b"\n", 1)[0]).split(","))
     try:
         return pl.read_csv(body, infer_schema=False)
     except pl.exceptions.PolarsError:
@@ -106,17 +124,26 @@ def _columnar(body: bytes) -> pl.DataFrame:
 def _records(text: str) -> pl.DataFrame:
     rows = _csv_rows(text)
     header = next((fields for fields, _ in rows if fields), [])
-    if not header or len(set(header)) < len(header) or not all(header):
-        raise Unreadable(f"the header has an empty or doubled name: {header}")
+    _header(header)
     good: list[list[str | None]] = []
     for fields, raw in rows:
-        if len(fields) == len(header):
-            good.append([f or None for f in fields] + [None, None])
-        elif fields:
-            fault = f"{len(fields)} fields where the header has {len(header)}"
+        if fault := _csv_fault(fields, raw, len(header)):
             good.append([None] * len(header) + [raw, fault])
+        elif fields:
+            good.append([f or None for f in fields] + [None, None])
     names = [*header, "_text", "_bad"]
     return pl.DataFrame(good, schema={n: pl.String for n in names}, orient="row")
+
+
+def _csv_fault(fields: list[str], raw: str, width: int) -> str | None:
+    if fields and len(fields) != width:
+        return f"{len(fields)} fields where the header has {width}"
+    if raw.count('"') % 2:
+        try:
+            list(csv.reader(io.StringIO(raw, newline=""), strict=True))
+        except csv.Error as error:
+            return "a quote that is never closed" if "end of data" in str(error) else None
+    return None
 
 
 def _csv_rows(text: str) -> Iterator[tuple[list[str], str]]:
@@ -136,9 +163,12 @@ def _csv_rows(text: str) -> Iterator[tuple[list[str], str]]:
         raise Unreadable(f"not CSV: {error}") from error
 
 
-def _json_fault(line: str) -> str | None:
+def _json_fault(line: str, parsed: bool) -> str | None:
+    """Why the line is no record. `parsed`: whether the parser that will take its values out can read it."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         return f"not JSON: {error}"
-    return None if isinstance(value, dict) else "not a JSON object"
+    if not isinstance(value, dict):
+        return "not a JSON object"
+    return None if parsed else UNFIT_JSON

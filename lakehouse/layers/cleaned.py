@@ -132,6 +132,8 @@ def _bad(rows: pl.DataFrame, faults: pl.DataFrame) -> pl.DataFrame:
 
 def _columns(rows: pl.DataFrame, contract: type[dy.Schema]) -> pl.DataFrame:
     """The contract's columns as text: out of the JSON record where there is one; null where a file lacks them."""
+    wanted = {c.lower(): c for c in contract.column_names()}
+    rows = rows.rename({c: wanted[c.lower()] for c in rows.columns if c.lower() in wanted})
     absent = [c for c in contract.column_names() if c not in rows.columns]
     return rows.with_columns(pl.col("_text").str.json_path_match(f"$['{c}']").alias(c) for c in absent)
 

@@ -139,7 +139,7 @@ def _batch(raw: Table, news: News, bucket: Bucket, run: str, walk: Walk) -> tupl
         if len(taken) < len(differing):
             more, walk = True, replace(walk, after=taken[-1].key)
         frames = pool.map(lambda one: object_rows(bucket, one.key, one.head, run), taken)
-        parts = [frame for frame in frames if frame is not None]
+        parts = _one_spelling(raw.columns, [frame for frame in frames if frame is not None])
     rows = pl.concat([pl.DataFrame(schema=SCHEMA), *parts], how="diagonal")
     return Desired(rows, new=True, more=more), walk
 
@@ -180,6 +180,12 @@ def _within(objects: list[Differing]) -> list[Differing]:
     """As many as `BYTES` allow, and at least one."""
     ends = accumulate(one.size for one in objects)
     return [one for n, (one, end) in enumerate(zip(objects, ends, strict=True)) if not n or end <= BYTES]
+
+
+def _one_spelling(columns: list[str], frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Column names as the table or an earlier file spelled them: Delta tells no upper from lower case."""
+    known = {c.lower(): c for c in columns}
+    return [f.rename({c: known.setdefault(c.lower(), c) for c in f.columns}) for f in frames]
 
 
 def object_rows(bucket: Bucket, key: str, head: dict[str, object] | None, run: str) -> pl.DataFrame | None:
