@@ -18,11 +18,11 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
-
-OWN = frozenset(
-    "_part _object _object_version _generation _modified _run _ingested_at _state _etag _size _records _reason "
-    "_record _text _bad _row _rules _removed _change_type _commit_version _commit_timestamp".split()
-)
+OWN = {
+    *("_part", "_object", "_object_version", "_generation", "_modified", "_run", "_ingested_at", "_state", "_etag"),
+    *("_size", "_records", "_reason", "_record", "_text", "_bad", "_row", "_rules", "_removed"),
+    *("_change_type", "_commit_version", "_commit_timestamp"),
+}
 """Column names that the lake itself writes beside a file's own."""
 UNFIT_JSON = "not JSON that can be read everywhere: NaN, too large a number, half a surrogate pair, or too deep"
 csv.field_size_limit(2**31 - 1)

@@ -110,7 +110,7 @@ def test_a_key_of_any_characters_goes_the_whole_road(road: Road) -> None:
 
 
 def test_other_columns_and_other_spellings_lose_no_row(road: Road) -> None:
-    more = sample.flights(("AA", 301, 1)).replace(b"distance\n", b"distance,more\n").replace(b"2475\n", b"2475,x\n")
+    more = sample.flights(("AA", 301, 1)).replace(b"distance", b"distance,more").replace(b"2475", b"2475,x")
     files = {
         "flights/more.csv": more,
         "flights/spelled.csv": sample.flights(("AA", 302, 2)).replace(b"tailnum", b"TailNum"),
@@ -203,7 +203,7 @@ def test_no_record_can_keep_its_neighbours_out_of_the_inbox(fields: dict[str, An
 
 
 def test_the_lakes_own_column_names_are_all_refused_in_a_header() -> None:
-    assert OWN >= {*raw.SCHEMA, *cleaned.BAD}
+    assert {*raw.SCHEMA, *cleaned.BAD} <= OWN
     for name in OWN:
         with pytest.raises(Unreadable, match="no column can have"):
             read("x.csv", f"a,{name}\n1,2\n".encode())
