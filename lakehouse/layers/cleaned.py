@@ -109,7 +109,8 @@ def split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     table = dataset.clean(table.lazy()).collect() if dataset.clean else table
     typed, unparsed = _temporal(table, dataset.contract)
     good, failure = _unkeyed(dataset.contract).filter(typed, cast=True)
-    broken = unparsed.unpivot(index="_row", variable_name="_rules").filter(pl.col("value").cast(pl.Boolean))
+    broken = unparsed.unpivot(index="_row", variable_name="_rules", value_name="_broken")
+    broken = broken.filter(pl.col("_broken").cast(pl.Boolean))
     faults = pl.concat(
         [
             rows.filter(pl.col("_bad").is_not_null()).select("_row", pl.col("_bad").alias("_rules")),
@@ -153,8 +154,8 @@ def _rules(details: pl.DataFrame) -> pl.DataFrame:
     names = [c for c in details.columns if details.schema[c] == pl.Enum(["valid", "invalid", "unknown"])]
     return (
         details.with_columns(pl.col("_row").cast(pl.UInt32))
-        .unpivot(names, index="_row", variable_name="_rules")
-        .filter(pl.col("value") == "invalid")
+        .unpivot(names, index="_row", variable_name="_rules", value_name="_verdict")
+        .filter(pl.col("_verdict") == "invalid")
         .select("_row", "_rules")
     )
 
