@@ -43,10 +43,11 @@ class Bucket:
     def put(self, key: str, body: bytes) -> None:
         self.client.put_object(Bucket=self.name, Key=key, Body=body)
 
-    def list(self, prefix: str = "") -> Iterator[str]:
-        """Every key below a prefix, a page at a time."""
+    def list(self, prefix: str = "") -> Iterator[Identity]:
+        """Every object below a prefix, a page at a time. A listing tells no version."""
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
-            yield from (item["Key"] for item in page.get("Contents", []))
+            for item in page.get("Contents", []):
+                yield Identity(item["Key"], None, item["ETag"].strip('"'), item["Size"], item["LastModified"])
 
     def _ask(self, call: Any, key: str) -> dict[str, Any] | None:
         try:

@@ -1,6 +1,8 @@
-"""bucket listing ↔ head rows: what no event brought is announced, and so is what no event removed."""
+"""bucket listing ↔ head rows: what no event brought, changed or removed is announced."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -10,25 +12,35 @@ from lakehouse.landing import inbox
 from lakehouse.landing.events import ignorable
 from lakehouse.landing.objects import Bucket
 
+Seen = tuple[str | None, int | None, datetime | None]
+"""eTag, size, and LastModified to the second: a listing may tell it more finely than the object does."""
+
 
 def reconcile(lake: Lake, bucket: Bucket, datasets: dict[str, Dataset]) -> dict[str, int]:
     """Announce differing objects by dataset; gives how many. The raw hop takes the second look at each."""
-    listed: dict[str, set[str]] = {name: set() for name in datasets}
-    for key in bucket.list():
-        name = route(datasets, key)
-        if name and not ignorable(key):
-            listed[name].add(key)
+    listed: dict[str, set[tuple[str, Seen]]] = {name: set() for name in datasets}
+    for found in bucket.list():
+        name = route(datasets, found.key)
+        if name and not ignorable(found.key):
+            listed[name].add((found.key, _seen(found.etag, found.size, found.modified)))
     return {
-        name: inbox.announce(lake, name, sorted(keys ^ _standing(lake, name)), event="reconcile")
-        for name, keys in listed.items()
+        name: inbox.announce(
+            lake, name, sorted({k for k, _ in objects ^ _standing(lake, name)}), event="reconcile"
+        )
+        for name, objects in listed.items()
     }
 
 
-def _standing(lake: Lake, dataset: str) -> set[str]:
-    """The objects whose last head does not say gone."""
+def _seen(etag: str | None, size: int | None, modified: datetime | None) -> Seen:
+    return etag, size, modified.astimezone(UTC).replace(microsecond=0) if modified else None
+
+
+def _standing(lake: Lake, dataset: str) -> set[tuple[str, Seen]]:
+    """The objects whose last head does not say gone, as they were seen."""
     table = lake.open(f"raw/{dataset}")
     if table is None:
         return set()
     heads = table.scan().filter(pl.col("_part") == "head")
     newest = heads.filter(pl.col("_generation") == pl.col("_generation").max().over("_object"))
-    return set(newest.filter(pl.col("_state") != "gone").select("_object").collect()["_object"])
+    held = newest.filter(pl.col("_state") != "gone").select("_object", "_etag", "_size", "_modified").collect()
+    return {(key, _seen(etag, size, modified)) for key, etag, size, modified in held.iter_rows()}
