@@ -18,6 +18,7 @@ import pytest
 
 from lakehouse.dataset import Dataset, Serving, check
 from lakehouse.landing import inbox
+from lakehouse.landing.reconcile import reconcile
 from lakehouse.layers import cleaned, raw
 from lakehouse.layers.lag import lagging
 from lakehouse_tests.conftest import Road
@@ -114,8 +115,9 @@ class World:
         if self.dice.random() < 0.5:
             self.road.hops()
 
-    def live(self, lives: list[tuple[dict[str, str], ...]]) -> None:
-        """Let all lives pass, step by step. A change is told at once or later; the last one always."""
+    def live(self, lives: list[tuple[dict[str, str], ...]], dropped: float = 0) -> None:
+        """Let all lives pass, step by step. A change is told at once or later; the last one always, but for
+        a share of events that are `dropped`."""
         for step in range(max(map(len, lives))):
             states: dict[str, str] = {}
             told: list[str] = []
@@ -125,7 +127,7 @@ class World:
                     if step + 1 == len(life) or self.dice.random() < 0.6:
                         told += {key for past in life[: step + 1] for key in past}
             self.become(states)
-            self.tell(told)
+            self.tell([key for key in told if self.dice.random() >= dropped])
         self.road.hops()
 
     def rows(self) -> tuple[dict[str, tuple[str, int]], set[tuple[str, int]]]:
@@ -177,6 +179,12 @@ def counted(thing: Thing) -> int:
     return sum(after is not GONE or before is not GONE for before, after in itertools.pairwise(states))
 
 
+def hidden(thing: Thing) -> bool:
+    """Whether the object is not what the lake was last told of it."""
+    last = thing.seen[-1] if thing.seen else (0, GONE, None)
+    return last[0] != thing.now[0] and not last[1] is thing.now[1] is GONE
+
+
 def one_object(number: int, life: tuple[str, ...]) -> tuple[dict[str, str], ...]:
     key = f"readings/{number:04}.csv"
     return tuple({key: state(op, LIVES[op], number)} for op in life)
@@ -214,3 +222,18 @@ def test_a_key_that_two_objects_carry_falls_back_to_the_other(road: Road, policy
     world = World(road, policy, seed)
     world.live([two_objects(n, life) for n, life in enumerate(lives([*PAIRS], 3 if seed > 1 else 2, 60, seed))])
     world.check()
+
+
+@pytest.mark.parametrize("policy", ["keep", "retract"])
+def test_what_a_tenth_of_lost_events_hid_is_found_by_reconcile(road: Road, policy: Policy) -> None:
+    world = World(road, policy, 5)
+    world.live([one_object(n, life) for n, life in enumerate(lives([*LIVES], 2, 40, 7))], dropped=0.1)
+    unseen = {k for k, t in world.things.items() if hidden(t)}
+    missed = {(bool(world.things[k].seen), world.things[k].now[1] is GONE) for k in unseen}
+    assert missed == {(False, False), (True, False), (True, True)}, "a creation, an overwrite and a removal"
+    assert reconcile(road.lake, road.bucket, road.datasets) == {"readings": len(unseen)}
+    for key in unseen:
+        world.things[key].tell()
+    road.hops()
+    world.check()
+    assert reconcile(road.lake, road.bucket, road.datasets) == {"readings": 0}
