@@ -148,3 +148,14 @@ def test_racing_hops_end_in_one_state(lake: Lake) -> None:
             thread.join()
     assert not faults
     assert rows(lake) == rows(lake, "source")
+
+
+def test_a_delete_far_from_every_upsert_is_done(lake: Lake) -> None:
+    put(lake, {"a": 1, "m": 2, "z": 3})
+    carry(lake)
+    put(lake, {"m": 5}, deletes=("a", "z"))
+    carry(lake)
+    assert rows(lake) == {"m": 5}
+    put(lake, {}, deletes=("m",))
+    carry(lake)
+    assert rows(lake) == {}
