@@ -7,6 +7,7 @@ import csv
 import io
 import itertools
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -237,3 +238,15 @@ def test_what_a_tenth_of_lost_events_hid_is_found_by_reconcile(road: Road, polic
     road.hops()
     world.check()
     assert reconcile(road.lake, road.bucket, road.datasets) == {"readings": 0}
+
+
+def test_of_two_objects_the_one_written_later_wins_whatever_its_name_and_its_turn(road: Road) -> None:
+    world = World(road, "keep", 1)
+    world.become({"readings/2y.csv": state("y", PAIRS["y"], 1)})
+    time.sleep(1.1)
+    world.become({"readings/1x.csv": state("x", PAIRS["x"], 1)})
+    for key in ("readings/1x.csv", "readings/2y.csv"):
+        world.tell([key])
+    road.hops()
+    world.check()
+    assert world.rows()[0]["1-both"] == ("p1", 1)

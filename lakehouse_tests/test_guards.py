@@ -1,0 +1,293 @@
+"""Every guard is real: with it taken out of a copy of the package, the named test fails."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HOP, RACES, HISTORY = (f"lake/test_{name}.py" for name in ("hop", "races", "history"))
+LIVES, TRANSIENT = "test_lives.py", "test_transient.py"
+ONE, TWO = (
+    "every_life_of_an_object_ends_as_its_last_state_says",
+    "a_key_that_two_objects_carry_falls_back_to_the_other",
+)
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A guard's removal: texts of the source and what stands there instead, and the test that must notice."""
+
+    name: str
+    file: str
+    swaps: tuple[tuple[str, str], ...]
+    test: str
+
+    @property
+    def node(self) -> str:
+        file, test = self.test.split("::")
+        return f"lakehouse_tests/{file}::test_{test}"
+
+
+def swap(name: str, file: str, old: str, new: str, test: str) -> Mutation:
+    return Mutation(name, file, ((old, new),), test)
+
+
+MUTATIONS = [
+    swap(
+        "no look at the last head",
+        "layers/raw.py",
+        "if _same(found, head):",
+        "if False:",
+        f"{LIVES}::{ONE}[1-keep]",
+    ),
+    swap(
+        "any head is taken for the same",
+        "layers/raw.py",
+        "and seen == (",
+        "or seen == (",
+        f"{LIVES}::{ONE}[1-keep]",
+    ),
+    swap(
+        "old generations count",
+        "layers/raw.py",
+        'return rows.join(newest.select("_object", "_generation"), on=["_object", "_generation"], how="semi")',
+        "return rows",
+        f"{LIVES}::{ONE}[1-keep]",
+    ),
+    swap(
+        "no bound on a batch",
+        "layers/raw.py",
+        "if not full.is_empty():",
+        "if False:",
+        "layers/test_lag.py::a_backlog_is_taken_a_batch_a_commit_from_the_first_on[True]",
+    ),
+    swap(
+        "append on a handle of its own",
+        "lake/table.py",
+        "write_deltalake(\n                self.delta,",
+        "write_deltalake(\n                DeltaTable(self.delta.table_uri),",
+        f"{RACES}::whoever_commits_second_on_one_look_is_told[append-append]",
+    ),
+    swap(
+        "merge on a handle of its own",
+        "lake/table.py",
+        "self.delta.merge(",
+        "DeltaTable(self.delta.table_uri).merge(",
+        f"{RACES}::whoever_commits_second_on_one_look_is_told[append-upsert]",
+    ),
+    swap(
+        "commits that try again blindly",
+        "lake/table.py",
+        "max_commit_retries=0",
+        "max_commit_retries=15",
+        f"{RACES}::any_commit_after_the_look_is_a_conflict_whosever_cursor_it_carries[disk-append]",
+    ),
+    swap(
+        "no cursor in the commit",
+        "lake/table.py",
+        "app_transactions=[t for c in cursors for t in c.transactions()]",
+        "app_transactions=[]",
+        f"{HOP}::a_repeated_hop_commits_nothing",
+    ),
+    swap(
+        "no empty append",
+        "lake/table.py",
+        "return self.append(upserts, cursors)",
+        "return None",
+        f"{HOP}::a_change_that_changes_nothing_still_moves_the_cursor",
+    ),
+    swap(
+        "bounds of the upserts alone",
+        "lake/table.py",
+        "+ _bounds(source, key)",
+        "+ _bounds(source.filter(~pl.col(REMOVED)), key)",
+        f"{HOP}::a_delete_far_from_every_upsert_is_done",
+    ),
+    swap(
+        "a vacuumed feed raises",
+        "lake/table.py",
+        "except Exception:",
+        "except (OSError, ValueError):",
+        f"{HISTORY}::a_source_that_lost_its_history_is_taken_by_the_difference[vacuum-False]",
+    ),
+    swap(
+        "other code is not noticed",
+        "lake/hop.py",
+        "or cursor.stamp != stamp(source.id, code)",
+        "",
+        f"{HOP}::other_code_compares_the_whole_target",
+    ),
+    swap(
+        "another table's cursor is believed",
+        "lake/hop.py",
+        "stamp(source.id, code)",
+        "stamp(code)",
+        f"{HISTORY}::a_source_that_lost_its_history_is_taken_by_the_difference[begin_anew-True]",
+    ),
+    swap(
+        "all rows are written",
+        "lake/hop.py",
+        'upserts = rows.join(there, on=same, how="anti", nulls_equal=True)',
+        "upserts = rows",
+        f"{HOP}::only_rows_that_differ_are_in_the_targets_change_feed",
+    ),
+    swap(
+        "vanished keys stay",
+        "lake/hop.py",
+        'deletes = there.select(key).join(rows, on=list(key), how="anti")',
+        "deletes = there.select(key).clear()",
+        f"{HOP}::a_hop_carries_inserts_updates_and_deletes",
+    ),
+    swap(
+        "a lost race is not looked at again",
+        "lake/hop.py",
+        "if look + 1 == LOOKS:",
+        "if True:",
+        f"{RACES}::racing_hops_write_each_change_once[disk]",
+    ),
+    swap(
+        "the group that a row left is forgotten",
+        "lake/hop.py",
+        "else self.changes\n        return rows.select(columns)",
+        'else self.changes.filter(pl.col(CHANGE) != "update_preimage")\n        return rows.select(columns)',
+        f"{LIVES}::{ONE}[1-keep]",
+    ),
+    swap(
+        "lag is not seen",
+        "lake/hop.py",
+        "return target is None or target.cursor(source.name) != cursor_at(source, code)",
+        "return target is None",
+        "layers/test_lag.py::each_hop_that_is_left_is_named_in_turn",
+    ),
+    swap(
+        "no look at the other objects",
+        "layers/cleaned.py",
+        "rest.select(batch.columns).collect(), fallen]",
+        "rest.select(batch.columns).collect()]",
+        f"{LIVES}::{TWO}[1-retract]",
+    ),
+    swap(
+        "superseded rows stay",
+        "layers/cleaned.py",
+        'how="semi").filter(~pl.col("_object").is_in(objects))\n    fallen',
+        'how="semi")\n    fallen',
+        f"{LIVES}::{ONE}[1-keep]",
+    ),
+    swap(
+        "a deletion retracts where it should not",
+        "layers/cleaned.py",
+        'if dataset.on_delete == "keep":\n        changed',
+        "if False:\n        changed",
+        f"{LIVES}::{ONE}[1-keep]",
+    ),
+    swap(
+        "no time in the total order",
+        "layers/cleaned.py",
+        '[*dataset.order_by, "_modified", "_object", "_record"]',
+        '[*dataset.order_by, "_object", "_record"]',
+        f"{LIVES}::of_two_objects_the_one_written_later_wins_whatever_its_name_and_its_turn",
+    ),
+    swap(
+        "messages deleted before the inbox holds them",
+        "landing/inbox.py",
+        "    open_inbox(lake).append(rows)\n    queue.delete(messages)",
+        "    queue.delete(messages)\n    open_inbox(lake).append(rows)",
+        f"{TRANSIENT}::a_message_is_deleted_only_after_the_inbox_holds_it",
+    ),
+    swap(
+        "foreign messages are dropped",
+        "landing/inbox.py",
+        "if decoded.parked:",
+        "if False:",
+        "test_road.py::foreign_and_unrouted_messages_are_kept_in_the_inbox",
+    ),
+    swap(
+        "every error says that an object is gone",
+        "landing/objects.py",
+        'if error.response["Error"]["Code"] in GONE:',
+        "if error.response:",
+        f"{TRANSIENT}::an_object_that_cannot_be_fetched_now_is_fetched_later[expired-get_object]",
+    ),
+    swap(
+        "only missed creations are reconciled",
+        "landing/reconcile.py",
+        "objects ^ _standing(lake, name)",
+        "objects - _standing(lake, name)",
+        f"{LIVES}::what_a_tenth_of_lost_events_hid_is_found_by_reconcile[retract]",
+    ),
+    swap(
+        "no condition on the version",
+        "dynamodb/table.py",
+        "attribute_not_exists(#k) OR #v < :v",
+        "attribute_not_exists(#k) OR #v < :v OR #v >= :v",
+        "dynamodb/test_table.py::an_older_version_never_wins",
+    ),
+    swap(
+        "the items' cursor moves before the writes",
+        "dynamodb/sync.py",
+        "    written = items.write(",
+        "    items.advance(old, new)\n    written = items.write(",
+        f"{TRANSIENT}::a_publish_cut_off_before_its_writes_is_made_good",
+    ),
+    Mutation(
+        "the epoch is claimed after the first write",
+        "dynamodb/sync.py",
+        (
+            ("        if items.advance(cursor, claim):\n            return claim", "        return claim"),
+            ("    items.advance(old, new)\n", "    items.advance(None if old.version == NOTHING else old, new)\n"),
+        ),
+        "test_road.py::two_writers_that_both_find_no_cursor_write_in_one_epoch",
+    ),
+]
+
+
+def copied(place: Path) -> Path:
+    for name in ("lakehouse", "lakehouse_tests"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", place)
+    return place
+
+
+def mutate(place: Path, mutation: Mutation) -> None:
+    file = place / "lakehouse" / mutation.file
+    source = file.read_text()
+    for old, new in mutation.swaps:
+        assert old in source, f"{mutation.name}: {mutation.file} no longer says {old!r}; say how it is guarded now"
+        source = source.replace(old, new)
+    file.write_text(source)
+
+
+def outcome(place: Path, nodes: Iterable[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", *nodes]
+    environment = os.environ | {"PYTHONPATH": str(place), "COLUMNS": "400"}
+    return subprocess.run(
+        command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=200
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
+def test_a_guard_taken_out_is_missed_by_its_test(tmp_path: Path, mutation: Mutation) -> None:
+    place = copied(tmp_path)
+    mutate(place, mutation)
+    told = outcome(place, [mutation.node])
+    (line,) = [one for one in told.stdout.splitlines() if one.startswith("FAILED")] or [told.stdout + told.stderr]
+    assert "assert" in line.lower() or "DID NOT RAISE" in line, line
+
+
+@pytest.mark.slow
+def test_a_copy_with_every_guard_in_place_passes_them_all(tmp_path: Path) -> None:
+    told = outcome(copied(tmp_path), sorted({m.node for m in MUTATIONS}))
+    assert told.returncode == 0, told.stdout
+
+
+def test_every_guard_is_still_where_its_mutation_looks_for_it() -> None:
+    for mutation in MUTATIONS:
+        source = (ROOT / "lakehouse" / mutation.file).read_text()
+        assert [old for old, _ in mutation.swaps if old not in source] == [], mutation.name
