@@ -257,6 +257,18 @@ def reconcile(dataset: str | None) -> None:
         click.echo(f"{name}: {count} objects announced")
 
 
+@main.command()
+def maintain() -> None:
+    """Compact small files; delete files and log entries that retention has passed."""
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+    from lakehouse.lake import maintain as tend
+    from lakehouse.layers.tables import standing
+
+    for done in tend(standing(Lake(Settings.load().lake), load()).values()):
+        click.echo(f"{done.table}: {'compacted, ' if done.compacted else ''}{done.removed} files deleted")
+
+
 def _serving(name: str) -> Any:
     from lakehouse.dataset import load
 

@@ -67,3 +67,12 @@ def test_a_wrong_query_ends_with_a_hint_that_names_the_tables(lake: Lake, query:
     assert found.exit_code == 1
     assert "Hint: tables: landing.airlines, raw.airlines, cleaned.airlines" in found.output
     assert "Traceback" not in found.output
+
+
+def test_maintain_names_every_table(lake: Lake) -> None:
+    done = CliRunner().invoke(main, ["maintain"])
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines() == [
+        "raw/airlines: 0 files deleted",
+        "cleaned/airlines: 0 files deleted",
+    ]

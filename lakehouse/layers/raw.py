@@ -22,7 +22,7 @@ from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket, Identity
 from lakehouse.landing.readers import Unreadable, read
 
-BATCH = 1000
+BATCH = 250
 """Objects a commit."""
 BYTES = 64 << 20
 """Bytes of objects a commit, as they lie in the bucket. A larger one is a batch alone."""
@@ -61,10 +61,12 @@ def heads(raw: Table) -> pl.LazyFrame:
     return raw.scan().filter(pl.col("_part") == "head").select(list(HEAD))
 
 
-def last_heads(raw: Table) -> pl.LazyFrame:
+def last_heads(raw: Table, objects: Iterable[str] | None = None) -> pl.LazyFrame:
     """One row an object: its newest generation."""
-    newest = pl.col("_generation") == pl.col("_generation").max().over("_object")
-    return heads(raw).filter(newest)
+    known = heads(raw)
+    if objects is not None:
+        known = known.filter(pl.col("_object").is_in(list(objects)))
+    return known.filter(pl.col("_generation") == pl.col("_generation").max().over("_object"))
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,11 @@ def _named(raw: Table, news: News, after: str) -> list[str]:
     """The next keys, one more than a batch, that an event names; without events whose version raw has read."""
     events = news.source.scan() if news.changes is None else news.changes.lazy()
     created = pl.when(pl.col("kind") == "created").then("version_id").alias("version_id")
-    read = heads(raw).select(key="_object", version_id="_object_version")
+    read = heads(raw).filter(pl.col("_object") > after).select(key="_object", version_id="_object_version")
     return (
         events.filter(pl.col("key") > after)
         .select("key", created)
-        .join(read, on=["key", "version_id"], how="anti")
+        .join(read.drop_nulls(), on=["key", "version_id"], how="anti")
         .select(pl.col("key").unique().sort())
         .head(BATCH + 1)
         .collect()["key"]
@@ -170,8 +172,7 @@ class Differing:
 
 
 def _differing(raw: Table, bucket: Bucket, keys: list[str], pool: ThreadPoolExecutor) -> list[Differing]:
-    last = last_heads(raw).filter(pl.col("_object").is_in(keys)).collect()
-    known = {head["_object"]: head for head in last.to_dicts()}
+    known = {head["_object"]: head for head in last_heads(raw, keys).collect().to_dicts()}
     found = zip(keys, pool.map(bucket.look, keys), strict=True)
     return [Differing(k, known.get(k), f.size if f else 0) for k, f in found if not _same(f, known.get(k))]
 
