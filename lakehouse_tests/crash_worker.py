@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 import boto3
+from deltalake import DeltaTable
 
 from lakehouse.dataset import load
 from lakehouse.dynamodb.table import CONFIG, ItemTable
@@ -18,6 +19,7 @@ from lakehouse_tests.conftest import Road
 
 DOORS: list[tuple[type, str]] = [
     (Bucket, "get"),
+    (DeltaTable, "create"),
     (Table, "append"),
     (Table, "apply"),
     (Queue, "delete"),
