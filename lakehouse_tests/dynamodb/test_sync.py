@@ -1,5 +1,6 @@
 """The serving table and its items: what is published, refused, overtaken and lost."""
 
+import random
 import shutil
 import threading
 from dataclasses import replace
@@ -297,6 +298,45 @@ def test_a_writer_of_changes_resumed_after_the_table_was_taken_whole_changes_not
     paused.resume()
     assert shop.shown() == {"a": 3, "b": 1}
     assert shop.publish() is None
+    assert shop.agrees()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_publishers_at_once_among_faults_and_losses_end_in_the_serving_table(shop: Shop, seed: int) -> None:
+    dice, done = random.Random(seed), threading.Event()
+    faults: list[BaseException] = []
+
+    def keep_publishing() -> None:
+        mine = replace(shop, items=shop.other())
+        with refused(mine.items.client, THROTTLE, share=0.1), cancelled(mine.items.client, 0.2):
+            while not done.is_set():
+                try:
+                    mine.publish()
+                except BaseException as error:
+                    faults.append(error)
+
+    shop.sell({"a": 1})
+    threads = [threading.Thread(target=keep_publishing) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(12):
+            some = [f"sku-{n}" for n in dice.sample(range(60), 30)]
+            prices = {sku: NAN if dice.random() < 0.1 else float(turn) for sku in some[:20]}
+            shop.sell(prices, gone=tuple(some[20:]))
+            if dice.random() < 0.2:
+                shop.items.client.delete_item(TableName=shop.items.name, Key={"_key": {"S": "#cursor"}})
+    finally:
+        done.set()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    shop.publish()
+    table = shop.lake.open("serving/prices")
+    assert table is not None
+    sold = dict(table.scan().select("sku", "price").collect().iter_rows())
+    assert shop.shown() == {sku: price for sku, price in sold.items() if price == price}
+    assert shop.rejected().keys() == {sku for sku, price in sold.items() if price != price}
     assert shop.agrees()
 
 
