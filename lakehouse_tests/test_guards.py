@@ -39,11 +39,10 @@ def swap(name: str, file: str, old: str, new: str, test: str) -> Mutation:
 
 
 MUTATIONS = [
-    swap(
+    Mutation(
         "no look at the last head",
         "layers/raw.py",
-        "if _same(found, head):",
-        "if False:",
+        (("if not _same(f, known.get(k))", "if True"), ("if _same(got[0] if got else None, head):", "if False:")),
         f"{LIVES}::{ONE}[1-keep]",
     ),
     swap(

@@ -14,6 +14,7 @@ from lakehouse.landing import inbox
 from lakehouse.landing.queue import Budget
 from lakehouse.layers import raw
 from lakehouse.layers.lag import lagging
+from lakehouse.layers.tables import standing
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import check, items_of, land
@@ -52,7 +53,7 @@ def failing(owner: Any, name: str, fault: Exception, after: int = 0) -> Iterator
 
 
 def state(road: Road) -> dict[str, int]:
-    return {name: road.lake.open(name).version for name in road.lake.names()}  # type: ignore[union-attr]
+    return {name: table.version for name, table in standing(road.lake, road.datasets).items()}
 
 
 def started(road: Road) -> None:

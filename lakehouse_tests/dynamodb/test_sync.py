@@ -47,9 +47,7 @@ def test_a_rejected_row_that_becomes_fit_arrives_and_is_rejected_no_more(shop: S
     assert shop.agrees()
 
 
-def test_what_dynamodb_itself_refuses_leaves_a_tombstone_too(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_dynamodb_itself_refuses_leaves_a_tombstone_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.sell({"a": 1, "b": 1})
     shop.publish()
     real = door.to_item

@@ -37,7 +37,9 @@ def test_each_hop_that_is_left_is_named_in_turn(road: Road) -> None:
         for one in flights.serving:
             assert lag(road) == f"serving/{one.name}"
             serving.serve(road.lake, one, road.datasets)
+        for one in flights.serving:
             assert lag(road) == f"dynamodb/{one.name}"
+            assert "airlines" not in lagging(road.lake, road.datasets, road.items)
             publish(road.lake, one, road.items(one))
 
 
