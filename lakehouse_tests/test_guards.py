@@ -59,11 +59,10 @@ MUTATIONS = [
         "return rows",
         f"{LIVES}::{ONE}[1-keep]",
     ),
-    swap(
+    Mutation(
         "no bound on a batch",
         "layers/raw.py",
-        "if not full.is_empty():",
-        "if False:",
+        ((".head(BATCH + 1)", ""), ("keys[:BATCH]", "keys")),
         "layers/test_lag.py::a_backlog_is_taken_a_batch_a_commit_from_the_first_on[True]",
     ),
     swap(
@@ -90,8 +89,8 @@ MUTATIONS = [
     swap(
         "no cursor in the commit",
         "lake/table.py",
-        "app_transactions=[t for c in cursors for t in c.transactions()]",
-        "app_transactions=[]",
+        "transactions = [t for c in cursors for t in c.transactions()]",
+        "transactions: list[Transaction] = []",
         f"{HOP}::a_repeated_hop_commits_nothing",
     ),
     swap(
@@ -100,13 +99,6 @@ MUTATIONS = [
         "return self.append(upserts, cursors)",
         "return None",
         f"{HOP}::a_change_that_changes_nothing_still_moves_the_cursor",
-    ),
-    swap(
-        "bounds of the upserts alone",
-        "lake/table.py",
-        "+ _bounds(source, key)",
-        "+ _bounds(source.filter(~pl.col(REMOVED)), key)",
-        f"{HOP}::a_delete_far_from_every_upsert_is_done",
     ),
     swap(
         "a vacuumed feed raises",
@@ -195,8 +187,8 @@ MUTATIONS = [
     swap(
         "messages deleted before the inbox holds them",
         "landing/inbox.py",
-        "    open_inbox(lake).append(rows)\n    queue.delete(messages)",
-        "    queue.delete(messages)\n    open_inbox(lake).append(rows)",
+        "    box.append(rows)\n    queue.delete(messages)",
+        "    queue.delete(messages)\n    box.append(rows)",
         f"{TRANSIENT}::a_message_is_deleted_only_after_the_inbox_holds_it",
     ),
     swap(
@@ -223,8 +215,8 @@ MUTATIONS = [
     swap(
         "no condition on the version",
         "dynamodb/table.py",
-        "attribute_not_exists(#k) OR #v < :v",
-        "attribute_not_exists(#k) OR #v < :v OR #v >= :v",
+        "attribute_not_exists(#v) OR #v < :v",
+        "attribute_not_exists(#v) OR #v < :v OR #v >= :v",
         "dynamodb/test_table.py::an_older_version_never_wins",
     ),
     swap(
@@ -238,8 +230,11 @@ MUTATIONS = [
         "the epoch is claimed after the first write",
         "dynamodb/sync.py",
         (
-            ("        if items.advance(cursor, claim):\n            return claim", "        return claim"),
-            ("    items.advance(old, new)\n", "    items.advance(None if old.version == NOTHING else old, new)\n"),
+            (
+                "        if items.advance(cursor, claim):\n            return source, claim, None",
+                "        return source, claim, None",
+            ),
+            ("items.advance(old, new)", "items.advance(None if old.version == NOTHING else old, new)"),
         ),
         "test_road.py::two_writers_that_both_find_no_cursor_write_in_one_epoch",
     ),
