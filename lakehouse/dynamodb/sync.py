@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -13,7 +13,18 @@ from typing import Any
 import polars as pl
 
 from lakehouse.dataset import Serving
-from lakehouse.dynamodb.items import DELETED, KEY, VERSION, Item, Unfit, key_of, name_of, to_item, to_row
+from lakehouse.dynamodb.items import (
+    DELETED,
+    KEY,
+    LONGEST_KEY,
+    VERSION,
+    Item,
+    Unfit,
+    key_of,
+    name_of,
+    to_item,
+    to_row,
+)
 from lakehouse.dynamodb.table import EPOCH, Cursor, ItemTable, Written
 from lakehouse.lake import Conflict, KeyChanged, Lake, Table
 from lakehouse.lake.table import CHANGE, schema
@@ -76,6 +87,7 @@ def publish(lake: Lake, serving: Serving, items: ItemTable) -> Written | None:
     _keep_rejected(lake, serving, written, new, None if whole else chain(keys.iter_rows(named=True), deletes))
     if not items.advance(old, new):
         _withdraw(lake, serving, items, old, whole)
+        _recant(lake, serving, items, new)
     return replace(written, keys=_sample(keys, deletes))
 
 
@@ -165,6 +177,32 @@ def _withdraw(lake: Lake, serving: Serving, items: ItemTable, old: Cursor, whole
         items.write([], stray, key=serving.keys, number=replace(now, version=source.version).number)
 
 
+def _recant(lake: Lake, serving: Serving, items: ItemTable, mine: Cursor) -> None:
+    """Drop what an overtaken writer told of rows of which a newer one has spoken since."""
+
+    def drop() -> None:
+        if table := lake.open(f"rejected/{serving.name}"):
+            table.apply(pl.DataFrame(schema=REJECTED), pl.DataFrame({"_key": newer}), ["_key"])
+
+    table = lake.open(f"rejected/{serving.name}")
+    told = table.scan().filter(pl.col("_number") == mine.number).collect()["_key"] if table else pl.Series()
+    held = items.fetch(k for k in told if len(k.encode()) <= LONGEST_KEY)
+    newer = [i[KEY]["S"] for i in held if int(i.get(VERSION, {"N": "0"})["N"]) > mine.number]
+    if newer:
+        _again(drop)
+
+
+def _again(act: Callable[[], None]) -> None:
+    """Do it, and again where another writer of the table came first, a bounded number of times."""
+    for look in range(LOOKS):
+        try:
+            return act()
+        except Conflict:
+            if look + 1 == LOOKS:
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2**look))
+
+
 def _sample(keys: pl.DataFrame, deletes: list[dict[str, Any]]) -> tuple[tuple[Any, ...], ...]:
     rows = keys.rows() + [tuple(d[k] for k in keys.columns) for d in deletes]
     return tuple(rows[:: max(1, -(-len(rows) // SAMPLE))])
@@ -181,19 +219,16 @@ def _keep_rejected(
     rows = [{"_key": k, "_reason": reason, **facts} for k, reason in dict(written.rejected).items()]
     now = pl.DataFrame(rows, schema=REJECTED)
     names = None if touched is None else [name_of(row, serving.keys) for row in touched]
-    for look in range(LOOKS):
+
+    def tell() -> None:
         table = lake.ensure(name, REJECTED)
         held = table.scan().filter(pl.col("_number") <= cursor.number).collect()
         past = held.join(now, on="_key", how="anti")
         past = past if names is None else past.filter(pl.col("_key").is_in(names))
-        if now.is_empty() and past.is_empty():
-            return
-        try:
-            return table.apply(now, past, ["_key"])
-        except Conflict:
-            if look + 1 == LOOKS:
-                raise
-            time.sleep(random.uniform(0, 0.05 * 2**look))
+        if not (now.is_empty() and past.is_empty()):
+            table.apply(now, past, ["_key"])
+
+    _again(tell)
 
 
 def verify(lake: Lake, serving: Serving, items: ItemTable, *, repair: bool = False) -> list[Difference]:

@@ -314,11 +314,12 @@ def test_publishers_at_once_among_faults_and_losses_end_in_the_serving_table(sho
                     faults.append(error)
 
     shop.sell({"a": 1})
+    shop.items.ensure()
     threads = [threading.Thread(target=keep_publishing) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:
-        for turn in range(12):
+        for turn in range(25):
             some = [f"sku-{n}" for n in dice.sample(range(60), 30)]
             prices = {sku: NAN if dice.random() < 0.1 else float(turn) for sku in some[:20]}
             shop.sell(prices, gone=tuple(some[20:]))
