@@ -178,16 +178,20 @@ def _withdraw(lake: Lake, serving: Serving, items: ItemTable, old: Cursor, whole
 
 
 def _recant(lake: Lake, serving: Serving, items: ItemTable, mine: Cursor) -> None:
-    """Drop what an overtaken writer told of rows of which a newer one has spoken since."""
+    """Drop what an overtaken writer told of rows that are gone, or of which a newer one has spoken since."""
 
     def drop() -> None:
         if table := lake.open(f"rejected/{serving.name}"):
-            table.apply(pl.DataFrame(schema=REJECTED), pl.DataFrame({"_key": newer}), ["_key"])
+            mine_still = (pl.col("_number") == mine.number) & pl.col("_key").is_in(newer)
+            table.apply(pl.DataFrame(schema=REJECTED), table.scan().filter(mine_still).collect(), ["_key"])
 
     table = lake.open(f"rejected/{serving.name}")
     told = table.scan().filter(pl.col("_number") == mine.number).collect()["_key"] if table else pl.Series()
     held = items.fetch(k for k in told if len(k.encode()) <= LONGEST_KEY)
     newer = [i[KEY]["S"] for i in held if int(i.get(VERSION, {"N": "0"})["N"]) > mine.number]
+    if len(told):
+        keys = _open(lake, serving).scan().select(serving.keys).collect()
+        newer += set(told) - {name_of(row, serving.keys) for row in keys.iter_rows(named=True)}
     if newer:
         _again(drop)
 
@@ -222,11 +226,13 @@ def _keep_rejected(
 
     def tell() -> None:
         table = lake.ensure(name, REJECTED)
-        held = table.scan().filter(pl.col("_number") <= cursor.number).collect()
-        past = held.join(now, on="_key", how="anti")
+        held = table.scan().collect()
+        later = pl.col("_number") > cursor.number
+        fresh = now.join(held.filter(later), on="_key", how="anti")
+        past = held.filter(~later).join(now, on="_key", how="anti")
         past = past if names is None else past.filter(pl.col("_key").is_in(names))
-        if not (now.is_empty() and past.is_empty()):
-            table.apply(now, past, ["_key"])
+        if not (fresh.is_empty() and past.is_empty()):
+            table.apply(fresh, past, ["_key"])
 
     _again(tell)
 
