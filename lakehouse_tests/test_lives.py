@@ -228,7 +228,7 @@ def test_a_key_that_two_objects_carry_falls_back_to_the_other(road: Road, policy
     world.check()
 
 
-@pytest.mark.parametrize("policy", ["keep", "retract"])
+@pytest.mark.parametrize("policy", [pytest.param("keep", marks=pytest.mark.slow), "retract"])
 def test_what_a_tenth_of_lost_events_hid_is_found_by_reconcile(road: Road, policy: Policy) -> None:
     world = World(road, policy, 5)
     world.live([one_object(n, life) for n, life in enumerate(lives([*LIVES], 2, 40, 7))], dropped=0.1)

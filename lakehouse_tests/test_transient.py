@@ -98,7 +98,7 @@ def test_a_table_that_cannot_be_written_now_is_written_later(road: Road, door: s
     recovered(road)
 
 
-@pytest.mark.parametrize("after", [0, 3])
+@pytest.mark.parametrize("after", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_items_that_cannot_be_written_now_are_written_later(road: Road, after: int) -> None:
     started(road)
     with failing(ItemTable, "_put", refusal("ExpiredToken"), after), pytest.raises(ClientError):
