@@ -27,7 +27,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Budget, Queue
-from lakehouse.layers import cleaned, raw, serving
+from lakehouse.layers import balance, cleaned, raw, serving
 from lakehouse.layers.lag import lagging
 from lakehouse.local import demo, feed, house
 from lakehouse.settings import Settings, client
@@ -136,6 +136,7 @@ def bare(place: Place, queue: Queue) -> Callable[[], None]:
             raw.ingest(place.lake, place.bucket, dataset)
             cleaned.clean(place.lake, dataset)
             cleaned.quarantine(place.lake, dataset)
+            balance.weigh(place.lake, dataset)
             for one in (s for d in place.datasets.values() for s in d.serving if name in s.upstreams):
                 serving.serve(place.lake, one, place.datasets)
                 publish(place.lake, one, place.items(one))

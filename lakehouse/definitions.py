@@ -6,6 +6,7 @@ from dagster_aws.s3 import S3Resource
 from lakehouse.dataset import load
 from lakehouse.layers.lag import servings_of
 from lakehouse.orchestration import assets, sensor
+from lakehouse.orchestration import daily as upkeep
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SQSResource
 
 
@@ -23,9 +24,12 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
         described = f"Carry what landed for {name} down the road."
         jobs.append(dg.define_asset_job(name, selection, description=described, executor_def=executor))
     lakehouse = LakehouseResource(s3=S3Resource(), sqs=SQSResource(), dynamodb=DynamoDBResource())
+    daily = upkeep.build(datasets)
     return dg.Definitions(
         assets=assets.build(datasets),
-        jobs=jobs,
+        asset_checks=daily["asset_checks"],
+        jobs=[*jobs, *daily["jobs"]],
+        schedules=daily["schedules"],
         sensors=[sensor.build(datasets, jobs)],
         resources={"lakehouse": lakehouse},
         executor=executor,

@@ -17,7 +17,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Budget, Queue
-from lakehouse.layers import cleaned, raw, serving
+from lakehouse.layers import balance, cleaned, raw, serving
 from lakehouse.local import aws
 
 
@@ -55,6 +55,7 @@ class Road:
             raw.ingest(self.lake, self.bucket, dataset)
             cleaned.clean(self.lake, dataset)
             cleaned.quarantine(self.lake, dataset)
+            balance.weigh(self.lake, dataset)
         for one in self.servings():
             serving.serve(self.lake, one, self.datasets)
             publish(self.lake, one, self.items(one))

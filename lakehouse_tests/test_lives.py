@@ -21,7 +21,7 @@ import pytest
 from lakehouse.dataset import Dataset, Serving, check
 from lakehouse.landing import inbox
 from lakehouse.landing.reconcile import reconcile
-from lakehouse.layers import cleaned, raw
+from lakehouse.layers import balance, cleaned, raw
 from lakehouse.layers.lag import lagging
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import items_of
@@ -164,7 +164,7 @@ class World:
         generations = dict(self._heads().group_by("_object").len().iter_rows())
         assert generations == {k: n for k, t in self.things.items() if (n := counted(t))}
         assert lagging(self.road.lake, self.road.datasets, self.road.items) == {}
-        assert cleaned.unaccounted(self.road.lake, self.road.datasets["readings"]) == []
+        assert balance.unbalanced(self.road.lake, self.road.datasets["readings"]).is_empty()
 
     def _table(self, name: str, *columns: str) -> list[tuple[Any, ...]]:
         table = self.road.lake.open(name)

@@ -12,7 +12,7 @@ from lakehouse.dynamodb.sync import publish, verify
 from lakehouse.dynamodb.table import ItemTable
 from lakehouse.landing import inbox
 from lakehouse.landing.reconcile import reconcile
-from lakehouse.layers import cleaned
+from lakehouse.layers import balance
 from lakehouse.layers.lag import lagging
 from lakehouse.layers.tables import standing
 from lakehouse.local import feed
@@ -43,7 +43,7 @@ def check(road: Road, files: dict[str, bytes]) -> None:
     for one in road.servings():
         assert verify(road.lake, one, road.items(one)) == []
     assert lagging(road.lake, road.datasets, road.items) == {}
-    assert cleaned.unaccounted(road.lake, road.datasets["flights"]) == []
+    assert balance.unbalanced(road.lake, road.datasets["flights"]).is_empty()
 
 
 def items_of(road: Road, name: str) -> dict[str, dict[str, object]]:

@@ -10,6 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 GONE = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
+CLOSED = {"403", "AccessDenied", "InvalidObjectState", "KMS.DisabledException", "KMS.KMSInvalidStateException"}
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class Identity:
     etag: str
     size: int
     modified: datetime
+
+
+class Unreachable(Exception):
+    """This one object cannot be read now: forbidden, archived, its key disabled. Transient: others may well be."""
 
 
 class Bucket:
@@ -53,8 +58,11 @@ class Bucket:
         try:
             return call(Bucket=self.name, Key=key)  # type: ignore[no-any-return]
         except ClientError as error:
-            if error.response["Error"]["Code"] in GONE:
+            code = error.response["Error"]["Code"]
+            if code in GONE:
                 return None
+            if code in CLOSED:
+                raise Unreachable(f"{key}: {error}") from error
             raise
 
 

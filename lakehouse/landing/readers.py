@@ -45,7 +45,12 @@ def read(key: str, body: bytes) -> pl.DataFrame:
     reader = READERS.get(suffixes[-1] if suffixes else "")
     if reader is None:
         raise Unreadable(f"no reader for this kind of name; known: {', '.join(READERS)}")
-    return reader(body)
+    try:
+        return reader(body)
+    except (Unreadable, MemoryError):
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:  # a reader sees the bytes and nothing else
+        raise Unreadable(f"its reader failed: {type(error).__name__}: {error}") from error
 
 
 def read_csv(body: bytes) -> pl.DataFrame:

@@ -21,10 +21,16 @@ BAD = schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "
 
 @dataclass(frozen=True)
 class Split:
-    """`good`: the contract's columns and `ORIGIN`. `bad`: `ORIGIN`, the rules broken, the record's text."""
+    """`good`: the contract's columns and `ORIGIN`. `bad`: `ORIGIN`, the rules broken, the record's text.
+
+    `dropped`: the `ORIGIN` of records that `clean` filtered out. `raised`: what `clean` or a rule raised on an
+    object, of which all records are in `bad` then.
+    """
 
     good: pl.DataFrame
     bad: pl.DataFrame
+    dropped: pl.DataFrame
+    raised: tuple[Exception, ...] = ()
 
 
 def clean(lake: Lake, dataset: Dataset) -> Hopped:
@@ -60,9 +66,11 @@ def quarantine(lake: Lake, dataset: Dataset) -> Hopped:
 
 def _cleaned(dataset: Dataset, target: Table, news: News) -> Desired:
     if news.whole:
-        rows = split(dataset, raw_layer.current(news.source, dataset).collect()).good
-        return Desired(storable(newest(dataset, rows)))
-    objects = _changed(dataset, news)
+        parts = split(dataset, raw_layer.current(news.source, dataset).collect())
+        if parts.raised and parts.good.is_empty():
+            raise parts.raised[-1]
+        return Desired(storable(newest(dataset, parts.good)))
+    objects = changed(dataset, news)
     batch = split(dataset, raw_layer.current(news.source, dataset, objects).collect()).good
     held = target.scan().filter(pl.col("_object").is_in(objects)).select(dataset.keys).collect()
     scope = pl.concat([storable(batch).select(dataset.keys), held]).unique()
@@ -81,18 +89,19 @@ def _elsewhere(dataset: Dataset, raw: Table, objects: Sequence[str], keys: pl.Da
 
 
 def _quarantined(dataset: Dataset, news: News) -> Desired:
-    objects = None if news.whole else _changed(dataset, news)
+    objects = None if news.whole else changed(dataset, news)
     rows = raw_layer.current(news.source, dataset, objects).collect()
     scope = None if objects is None else pl.DataFrame({"_object": objects}, schema={"_object": pl.String})
     return Desired(split(dataset, rows).bad, scope)
 
 
-def _changed(dataset: Dataset, news: News) -> list[str]:
+def changed(dataset: Dataset, news: News) -> list[str]:
+    """The objects of which the news tell a head that counts."""
     assert news.changes is not None
-    changed = news.changes.filter(pl.col("_part") == "head")
+    heads = news.changes.filter(pl.col("_part") == "head")
     if dataset.on_delete == "keep":
-        changed = changed.filter(pl.col("_state") != "gone")
-    return changed["_object"].unique().to_list()
+        heads = heads.filter(pl.col("_state") != "gone")
+    return heads["_object"].unique().to_list()
 
 
 def newest(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
@@ -102,7 +111,36 @@ def newest(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def split(dataset: Dataset, rows: pl.DataFrame) -> Split:
-    """Hold every record against the contract. Rows that `clean` filters out are in neither part."""
+    """Hold every record against the contract.
+
+    Where `clean` or a rule raises, the rows are halved until the object on which it does stands alone.
+    """
+    try:
+        return _split(dataset, rows)
+    except (Exception, pl.exceptions.PanicException) as error:
+        objects = rows["_object"].unique(maintain_order=True)
+        if isinstance(error, MemoryError) or objects.is_empty():
+            raise
+        if len(objects) == 1:
+            return _refused(dataset, rows, error if isinstance(error, Exception) else RuntimeError(str(error)))
+    first = pl.col("_object").is_in(objects.head(len(objects) // 2).to_list())
+    one, other = split(dataset, rows.filter(first)), split(dataset, rows.filter(~first))
+    return Split(
+        pl.concat([one.good, other.good]),
+        pl.concat([one.bad, other.bad]),
+        pl.concat([one.dropped, other.dropped]),
+        one.raised + other.raised,
+    )
+
+
+def _refused(dataset: Dataset, rows: pl.DataFrame, error: Exception) -> Split:
+    none = _split(dataset, rows.clear())
+    reason = pl.lit(f"cleaning this object raised {type(error).__name__}: {error}").alias("_rules")
+    numbered = rows.with_row_index("_row")
+    return Split(none.good, _bad(numbered, numbered.select("_row", reason)), none.dropped, (error,))
+
+
+def _split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     rows = rows.with_row_index("_row")
     readable = rows.filter(pl.col("_bad").is_null())
     table = _columns(readable, dataset.contract)
@@ -121,7 +159,8 @@ def split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     faults = faults.group_by("_row").agg(pl.col("_rules").unique().sort().str.join(", "))
     origin = rows.select("_row", *ORIGIN)
     fit = good.join(faults.select("_row"), on="_row", how="anti").join(origin, on="_row")
-    return Split(fit.drop("_row"), _bad(rows, faults))
+    kept = pl.concat([table.select("_row"), rows.filter(pl.col("_bad").is_not_null()).select("_row")])
+    return Split(fit.drop("_row"), _bad(rows, faults), origin.join(kept, on="_row", how="anti").drop("_row"))
 
 
 def _bad(rows: pl.DataFrame, faults: pl.DataFrame) -> pl.DataFrame:
@@ -175,11 +214,13 @@ def _nothing() -> pl.DataFrame:
     return pl.DataFrame(schema=raw_layer.SCHEMA)
 
 
-def unaccounted(lake: Lake, dataset: Dataset) -> list[str]:
-    """Objects of which raw holds another number of rows than their heads count. Empty, or something is lost."""
-    table = raw_layer.open_raw(lake, dataset.name)
-    rows = table.scan().filter(pl.col("_part") == "row").group_by("_object", "_generation").len("rows")
-    told = raw_layer.heads(table).filter(pl.col("_state") == "read")
-    both = told.join(rows, on=["_object", "_generation"], how="full", coalesce=True)
-    wrong = pl.col("rows").fill_null(0) != pl.col("_records").fill_null(-1)
-    return both.filter(wrong).select("_object").collect()["_object"].to_list()
+def violations(lake: Lake, dataset: Dataset, objects: Sequence[str]) -> pl.DataFrame:
+    """What is wrong with the cleaned rows of some objects, read back: rules broken, keys that stand twice."""
+    table = open_cleaned(lake, dataset).scan()
+    mine = table.filter(pl.col("_object").is_in(list(objects))).collect()
+    _, failure = dataset.contract.filter(mine.select(dataset.contract.column_names()), cast=True)
+    broken = [(rule, count) for rule, count in failure.counts().items() if count]
+    keys = table.select(dataset.keys).join(mine.lazy().select(dataset.keys), on=dataset.keys, how="semi")
+    twice = keys.collect().is_duplicated().sum()
+    found = [*broken, *([("key stands twice", twice)] if twice else [])]
+    return pl.DataFrame(found, schema={"rule": pl.String, "rows": pl.Int64}, orient="row")

@@ -30,7 +30,7 @@ def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: It
     source = lake.open(raw.name(dataset.name))
     if source is None:
         return None
-    for layer in ("cleaned", "quarantine"):
+    for layer in ("cleaned", "quarantine", "balance"):
         if lags(lake.open(f"{layer}/{dataset.name}"), source, dataset.fingerprint):
             return f"{layer}/{dataset.name}"
     cleaned = lake.open(f"cleaned/{dataset.name}")

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
+from typing import Any
 
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
+from lakehouse.lake import Conflict, Desired, Hopped, Lake, News, Table, hop
 from lakehouse.lake.hop import cursor_at, standing_at
 from lakehouse.lake.table import Cursor, schema
 from lakehouse.landing import inbox
-from lakehouse.landing.objects import Bucket, Identity
+from lakehouse.landing.objects import Bucket, Identity, Unreachable
 from lakehouse.landing.readers import Unreadable, read
 
 BATCH = 250
@@ -28,6 +29,9 @@ BYTES = 64 << 20
 """Bytes of objects a commit, as they lie in the bucket. A larger one is a batch alone."""
 READERS = 8
 CODE = "raw"
+TRYING = "trying"
+TRIAL = timedelta(seconds=30)
+"""A run that reads an object alone and takes longer than this without a word is taken for dead."""
 TIME = pl.Datetime("us", "UTC")
 ORIGIN = ["_object", "_generation", "_record", "_modified"]
 HEAD = schema(
@@ -71,25 +75,51 @@ def last_heads(raw: Table, objects: Iterable[str] | None = None) -> pl.LazyFrame
 
 @dataclass(frozen=True)
 class Walk:
-    """How far an `ingest` has come in a stretch of the inbox: from raw's cursor to a version, and in it by key."""
+    """How far an `ingest` has come in a stretch of the inbox: from raw's cursor to a version, and in it by key.
+
+    `left`: objects that could not be reached. `over`: nothing comes after `after`.
+    """
 
     cursor: Cursor | None = None
     version: int = -1
     after: str = ""
+    left: tuple[str, ...] = ()
+    over: bool = False
 
 
-def ingest(lake: Lake, bucket: Bucket, dataset: Dataset, *, run: str = "") -> Hopped:
+@dataclass(frozen=True)
+class Ingested(Hopped):
+    """`left`: why objects could not be reached. The cursor stays, and a later run comes back to them."""
+
+    left: tuple[str, ...] = ()
+
+
+def ingest(lake: Lake, bucket: Bucket, dataset: Dataset, *, run: str = "", failures: int = 0) -> Ingested:
     """Carry everything the inbox holds for a dataset into raw, a bounded batch a commit.
 
     The cursor moves with the last batch of a stretch. What the batches before it brought, their heads tell: if
     the run dies, the next looks at those objects once more and finds them as they are.
+
+    `failures`: runs that failed before this one, in a row. Each makes the batches a quarter as large. At last an
+    object is read alone, after a head that says so was committed: the run that finds such a head of a run that
+    died refuses the object, and the dataset moves on.
     """
-    total, walk = Hopped(name(dataset.name)), Walk()
+    total, walk = Ingested(name(dataset.name)), Walk()
+    pace = Pace(run, max(1, BATCH >> 2 * failures), alone=failures > 0 and BATCH >> 2 * failures <= 1)
     while True:
-        done, walk = _step(lake, bucket, dataset.name, run, walk)
-        total = replace(done, upserted=total.upserted + done.upserted, moved=total.moved or done.moved)
-        if not done.moved:
-            return total
+        done, walk = _step(lake, bucket, dataset.name, pace, walk)
+        total = replace(total, upserted=total.upserted + done.upserted, moved=total.moved or done.moved)
+        if not done.moved or (walk.over and walk.left):
+            return replace(total, version=done.version, left=walk.left)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The run, how many objects it takes a commit, and whether each is tried alone."""
+
+    run: str
+    objects: int
+    alone: bool
 
 
 def lag(lake: Lake, dataset: str) -> int:
@@ -104,12 +134,12 @@ def lag(lake: Lake, dataset: str) -> int:
     return abs((part.rows or 0) - (known or 0))
 
 
-def _step(lake: Lake, bucket: Bucket, dataset: str, run: str, walk: Walk) -> tuple[Hopped, Walk]:
+def _step(lake: Lake, bucket: Bucket, dataset: str, pace: Pace, walk: Walk) -> tuple[Hopped, Walk]:
     ahead = walk
 
     def work(raw: Table, news: list[News]) -> Desired:
         nonlocal ahead
-        desired, ahead = _batch(raw, news[0], bucket, run, walk)
+        desired, ahead = _batch(raw, news[0], bucket, pace, walk)
         return desired
 
     key = ["_object", "_generation", "_record"]
@@ -125,32 +155,36 @@ def _stretch(lake: Lake, dataset: str, walk: Walk) -> Table:
     return box
 
 
-def _batch(raw: Table, news: News, bucket: Bucket, run: str, walk: Walk) -> tuple[Desired, Walk]:
-    """The next objects that are not as their heads say, within `BATCH` and `BYTES`, and how far that goes."""
+def _batch(raw: Table, news: News, bucket: Bucket, pace: Pace, walk: Walk) -> tuple[Desired, Walk]:
+    """The next objects that are not as their heads say, within the pace and `BYTES`, and how far that goes."""
     start = Walk(standing_at(raw, news.source, CODE), news.source.version)
-    walk = walk if replace(walk, after="") == start else start
-    differing: list[Differing] = []
-    more = True
+    walk = walk if replace(walk, after="", left=(), over=False) == start else start
+    before, found, more = walk, list[Differing](), True
     with ThreadPoolExecutor(READERS) as pool:
-        while more and not differing:
+        while more and not found:
             keys = _named(raw, news, walk.after)
             more = len(keys) > BATCH
             walk = replace(walk, after=keys[:BATCH][-1]) if keys else walk
-            differing = _differing(raw, bucket, keys[:BATCH], pool)
-        taken = _within(differing)
-        if len(taken) < len(differing):
+            found, left = _differing(raw, bucket, keys[:BATCH], pool)
+            walk = replace(walk, left=(*walk.left, *left))
+        taken = _within(found, pace.objects)
+        if len(taken) < len(found):
             more, walk = True, replace(walk, after=taken[-1].key)
-        frames = pool.map(lambda one: object_rows(bucket, one.key, one.head, run), taken)
-        parts = _one_spelling(raw.columns, [frame for frame in frames if frame is not None])
-    rows = pl.concat([pl.DataFrame(schema=SCHEMA), *parts], how="diagonal")
-    return Desired(rows, new=True, more=more), walk
+        told = [*pool.map(lambda one: _reached(bucket, one, pace), taken)]
+    parts = [part for part in told if isinstance(part, pl.DataFrame)]
+    walk = replace(walk, left=(*walk.left, *(part for part in told if isinstance(part, str))), over=not more)
+    if any(part["_state"][0] == TRYING for part in parts):
+        more, walk = True, before
+    rows = pl.concat([pl.DataFrame(schema=SCHEMA), *_one_spelling(raw.columns, parts)], how="diagonal")
+    return Desired(rows, new=True, more=more or bool(walk.left)), walk
 
 
 def _named(raw: Table, news: News, after: str) -> list[str]:
     """The next keys, one more than a batch, that an event names; without events whose version raw has read."""
     events = news.source.scan() if news.changes is None else news.changes.lazy()
     created = pl.when(pl.col("kind") == "created").then("version_id").alias("version_id")
-    read = heads(raw).filter(pl.col("_object") > after).select(key="_object", version_id="_object_version")
+    settled = (pl.col("_object") > after) & (pl.col("_state") != TRYING)
+    read = heads(raw).filter(settled).select(key="_object", version_id="_object_version")
     return (
         events.filter(pl.col("key") > after)
         .select("key", created)
@@ -167,20 +201,42 @@ class Differing:
     """An object that is not as its last head says. `size` is 0 if it is gone, `head` None if it is new."""
 
     key: str
-    head: dict[str, object] | None
+    head: dict[str, Any] | None
     size: int
 
 
-def _differing(raw: Table, bucket: Bucket, keys: list[str], pool: ThreadPoolExecutor) -> list[Differing]:
+def _differing(
+    raw: Table, bucket: Bucket, keys: list[str], pool: ThreadPoolExecutor
+) -> tuple[list[Differing], list[str]]:
+    """The objects that are not as their heads say, and why others cannot be looked at."""
     known = {head["_object"]: head for head in last_heads(raw, keys).collect().to_dicts()}
-    found = zip(keys, pool.map(bucket.look, keys), strict=True)
-    return [Differing(k, known.get(k), f.size if f else 0) for k, f in found if not _same(f, known.get(k))]
+    looks = [*zip(keys, pool.map(lambda key: _look(bucket, key), keys), strict=True)]
+    seen = [(key, look) for key, look in looks if not isinstance(look, str)]
+    differing = [
+        Differing(k, known.get(k), look.size if look else 0) for k, look in seen if not _same(look, known.get(k))
+    ]
+    return differing, [look for _, look in looks if isinstance(look, str)]
 
 
-def _within(objects: list[Differing]) -> list[Differing]:
-    """As many as `BYTES` allow, and at least one."""
+def _look(bucket: Bucket, key: str) -> Identity | str | None:
+    try:
+        return bucket.look(key)
+    except Unreachable as error:
+        return str(error)
+
+
+def _reached(bucket: Bucket, one: Differing, pace: Pace) -> pl.DataFrame | str | None:
+    try:
+        return object_rows(bucket, one.key, one.head, pace)
+    except Unreachable as error:
+        return str(error)
+
+
+def _within(objects: list[Differing], most: int) -> list[Differing]:
+    """As many as `most` and `BYTES` allow, and at least one."""
     ends = accumulate(one.size for one in objects)
-    return [one for n, (one, end) in enumerate(zip(objects, ends, strict=True)) if not n or end <= BYTES]
+    taken = [one for n, (one, end) in enumerate(zip(objects, ends, strict=True)) if not n or end <= BYTES]
+    return taken[:most]
 
 
 def _one_spelling(columns: list[str], frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
@@ -189,18 +245,22 @@ def _one_spelling(columns: list[str], frames: list[pl.DataFrame]) -> list[pl.Dat
     return [f.rename({c: known.setdefault(c.lower(), c) for c in f.columns}) for f in frames]
 
 
-def object_rows(bucket: Bucket, key: str, head: dict[str, object] | None, run: str) -> pl.DataFrame | None:
+def object_rows(bucket: Bucket, key: str, head: dict[str, Any] | None, pace: Pace) -> pl.DataFrame | None:
     """The rows and the head of the object's next generation; None if it is as its last head says."""
     got = bucket.get(key)
     if _same(got[0] if got else None, head):
         return None
-    stamp = {"_run": run, "_ingested_at": datetime.now(UTC), "_generation": _next(head), "_object": key}
+    stamp = {"_run": pace.run, "_ingested_at": datetime.now(UTC), "_generation": _next(head), "_object": key}
     if got is None:
         return None if head is None else _head({**stamp, "_state": "gone"})
     identity, body = got
     stamp |= {"_object_version": identity.version, "_modified": identity.modified}
     about = {"_etag": identity.etag, "_size": identity.size}
+    if pace.alone and not _tried(identity, head):
+        return _head({**stamp, **about, "_state": TRYING})
     try:
+        if head and pace.alone and head["_run"] != pace.run:
+            raise _verdict(head)
         rows = read(key, body)
     except Unreadable as error:
         return _head({**stamp, **about, "_state": "refused", "_records": 0, "_reason": str(error)})
@@ -216,24 +276,45 @@ def _head(values: dict[str, object]) -> pl.DataFrame:
     return pl.DataFrame([{"_part": "head", **values}], schema=HEAD)
 
 
-def _next(head: dict[str, object] | None) -> int:
+def _next(head: dict[str, Any] | None) -> int:
     return 1 if head is None else int(str(head["_generation"])) + 1
 
 
-def _same(found: Identity | None, head: dict[str, object] | None) -> bool:
+def _tried(identity: Identity, head: dict[str, Any] | None) -> bool:
+    """Whether the last head says that somebody began to read this very content alone."""
+    return head is not None and head["_state"] == TRYING and _is(identity, head)
+
+
+def _verdict(head: dict[str, Any]) -> Unreadable:
+    """On an object whose reader left no other word: it killed the process, if that had the time to."""
+    age = datetime.now(UTC) - head["_ingested_at"]
+    if age < TRIAL:
+        raise Conflict(f"{head['_object']}: run {head['_run']} began to read it {age.seconds} s ago")
+    return Unreadable("each process that read it died, the last one while it read nothing else")
+
+
+def _same(found: Identity | None, head: dict[str, Any] | None) -> bool:
     if head is None or found is None:
         return found is None and (head is None or head["_state"] == "gone")
+    return head["_state"] not in ("gone", TRYING) and _is(found, head)
+
+
+def _is(found: Identity, head: dict[str, Any]) -> bool:
     seen = (head["_object_version"], head["_etag"], head["_size"], head["_modified"])
-    return head["_state"] != "gone" and seen == (found.version, found.etag, found.size, found.modified)
+    return seen == (found.version, found.etag, found.size, found.modified)
 
 
 def current(raw: Table, dataset: Dataset, objects: Iterable[str] | None = None) -> pl.LazyFrame:
     """The rows of each object's current generation. With `on_delete="keep"` a removal leaves the last content."""
-    known = heads(raw)
-    if dataset.on_delete == "keep":
-        known = known.filter(pl.col("_state") != "gone")
-    newest = known.filter(pl.col("_generation") == pl.col("_generation").max().over("_object"))
+    newest = current_heads(raw, dataset).select("_object", "_generation")
     rows = raw.scan().filter(pl.col("_part") == "row")
     if objects is not None:
         rows = rows.filter(pl.col("_object").is_in(list(objects)))
-    return rows.join(newest.select("_object", "_generation"), on=["_object", "_generation"], how="semi")
+    return rows.join(newest, on=["_object", "_generation"], how="semi")
+
+
+def current_heads(raw: Table, dataset: Dataset) -> pl.LazyFrame:
+    """The head of each object's current generation."""
+    passing = [TRYING, "gone"] if dataset.on_delete == "keep" else [TRYING]
+    known = heads(raw).filter(~pl.col("_state").is_in(passing))
+    return known.filter(pl.col("_generation") == pl.col("_generation").max().over("_object"))

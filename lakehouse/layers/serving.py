@@ -8,6 +8,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
+from lakehouse.lake.hop import difference, lags
 from lakehouse.lake.table import storable
 from lakehouse.layers.cleaned import open_cleaned
 
@@ -69,3 +70,24 @@ def _within(frame: pl.LazyFrame, scope: pl.DataFrame) -> pl.LazyFrame:
     if group not in frame.collect_schema().names():
         return frame
     return frame.join(scope.lazy(), on=group, how="semi", nulls_equal=True)
+
+
+def disagreement(lake: Lake, serving: Serving, datasets: dict[str, Dataset], groups: int = 100) -> pl.DataFrame:
+    """The keys on which the table is not what its function says of the upstreams as they are, in some groups.
+
+    What was computed change by change is held against what is computed at once. A table that lags is not compared.
+    """
+    table = lake.open(f"serving/{serving.name}")
+    sources = [open_cleaned(lake, datasets[u]) for u in serving.upstreams]
+    if table is None or any(lags(table, s, serving.fingerprint) for s in sources):
+        return pl.DataFrame(schema={k: pl.String for k in serving.keys})
+    scope = None
+    if serving.group:
+        values = [s.scan().select(serving.group).unique() for s in sources if serving.group in s.columns]
+        every = pl.concat(values).unique().sort(serving.group, nulls_last=True).collect()
+        scope = every.sample(min(groups, len(every)), seed=0)
+    frames = [s.scan() for s in sources]
+    frames = frames if scope is None else [_within(f, scope) for f in frames]
+    desired = Desired(storable(compute(serving, frames)), scope)
+    wrong = difference(table, desired, serving.keys)
+    return pl.concat([w.select(serving.keys).cast(pl.String) for w in wrong])

@@ -18,7 +18,7 @@ def names(datasets: dict[str, Dataset]) -> list[str]:
     return [
         inbox.NAME,
         *(raw.name(d) for d in datasets),
-        *(f"{layer}/{d}" for layer in ("cleaned", "quarantine") for d in datasets),
+        *(f"{layer}/{d}" for layer in ("cleaned", "quarantine", "balance") for d in datasets),
         *(f"{layer}/{s}" for layer in ("serving", "rejected") for s in servings),
     ]
 

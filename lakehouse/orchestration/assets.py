@@ -1,5 +1,6 @@
 """datasets → assets: one a table, each a verb of the engine and what it has to tell."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -8,18 +9,22 @@ import polars as pl
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.dynamodb import sync
 from lakehouse.dynamodb.table import Written
-from lakehouse.lake import Hopped, Lake
-from lakehouse.layers import cleaned, raw, serving
+from lakehouse.lake import Hopped, Lake, Table
+from lakehouse.landing import inbox
+from lakehouse.layers import balance, cleaned, raw, serving
 from lakehouse.orchestration.resources import LakehouseResource
+from lakehouse.orchestration.sensor import FAILURES, LEFT
 
 OWNERS = ["team:data"]
+LISTED = 50
+"""Objects, differences and the like that one materialization names."""
 
 
 def build(datasets: dict[str, Dataset]) -> list[Any]:
     """Every asset of every dataset."""
     found: list[Any] = [_inbox()]
     for dataset in datasets.values():
-        found += [_raw(dataset), _cleaned(dataset), _quarantine(dataset)]
+        found += [_raw(dataset), _cleaned(dataset)]
         for one in dataset.serving:
             found.append(_serving(one, datasets))
             if one.publish:
@@ -32,63 +37,113 @@ def _inbox() -> dg.AssetSpec:
         ["landing", "inbox"],
         description="Every S3 event received, parked and unrouted ones included.",
         group_name="landing",
-        kinds={"deltalake"},
+        kinds={"deltalake", "sqs"},
         owners=OWNERS,
+        metadata={"dagster/column_schema": _schema(inbox.SCHEMA)},
     )
 
 
 def _raw(dataset: Dataset) -> dg.AssetsDefinition:
+    key = ["raw", dataset.name]
+
     @dg.asset(
-        key=["raw", dataset.name],
+        key=key,
         deps=[["landing", "inbox"]],
         group_name="raw",
         kinds={"deltalake", "s3"},
         owners=OWNERS,
         description=f"Objects at {dataset.landing}: every record as text, every generation, one head row each.",
+        check_specs=[
+            dg.AssetCheckSpec("readable", asset=key, description="No object of this run was refused."),
+            dg.AssetCheckSpec("reachable", asset=key, description="S3 gave every object that an event names."),
+        ],
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
-        done = raw.ingest(lakehouse.lake, lakehouse.bucket(), dataset, run=context.run.run_id)
-        return _told(lakehouse.lake, done, objects=_objects(lakehouse.lake, dataset, context.run.run_id))
+        run = context.run
+        failures = int(run.tags.get(FAILURES, "0"))
+        lake = lakehouse.lake
+        done = raw.ingest(lake, lakehouse.bucket(), dataset, run=run.run_id, failures=failures)
+        if done.left:
+            context.instance.add_run_tags(run.run_id, {LEFT: str(len(done.left))})
+        heads = raw.heads(raw.open_raw(lake, dataset.name)).filter(pl.col("_run") == run.run_id).collect()
+        refused = heads.filter(pl.col("_state") == "refused")
+        objects = heads.select("_object", "_generation", "_state", "_records", "_size")
+        told = {
+            "objects": table_of(objects),
+            "objects_read": len(heads),
+            "dagster/column_schema": _schema(raw.open_raw(lake, dataset.name).scan().collect_schema()),
+        }
+        return dg.MaterializeResult(
+            metadata=_metadata(lake, done) | told,
+            data_version=_version(lake, done),
+            check_results=[
+                checked("readable", refused.select("_object", "_reason"), warn=True),
+                checked("reachable", pl.DataFrame({"reason": done.left}, schema={"reason": pl.String}), warn=True),
+            ],
+        )
 
     return asset
+
+
+BALANCE = (
+    "Of every object generation of this run: read = kept + refused + overtaken + dropped, as counted in balance/, "
+    "and as cleaned and quarantine hold them."
+)
+CONTRACT = "The rows of this run's objects, read back from the table, satisfy the contract; no key stands twice."
+EMPTY = "No record of this run's objects broke the contract."
 
 
 def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=["cleaned", dataset.name],
-        deps=[["raw", dataset.name]],
-        group_name="cleaned",
-        kinds={"deltalake", "polars"},
-        owners=OWNERS,
-        description=_first_line(dataset.contract.__doc__),
-        metadata={"dagster/column_schema": _columns(dataset)},
-        check_specs=[dg.AssetCheckSpec("balance", asset=["cleaned", dataset.name], description=BALANCE)],
+    good, bad = dg.AssetKey(["cleaned", dataset.name]), dg.AssetKey(["quarantine", dataset.name])
+    origin = {c: f"← raw/{dataset.name}" for c in dataset.contract.column_names()}
+
+    @dg.multi_asset(
+        name=f"cleaned__{dataset.name}",
+        specs=[
+            dg.AssetSpec(
+                good,
+                deps=[["raw", dataset.name]],
+                group_name="cleaned",
+                kinds={"deltalake", "polars"},
+                owners=OWNERS,
+                description=_first_line(dataset.contract.__doc__),
+                metadata={"dagster/column_schema": _contract_schema(dataset, origin)},
+                code_version=dataset.fingerprint,
+            ),
+            dg.AssetSpec(
+                bad,
+                deps=[["raw", dataset.name]],
+                group_name="quarantine",
+                kinds={"deltalake"},
+                owners=OWNERS,
+                description=f"Records of {dataset.name} that broke the contract, with the rules and their text.",
+                metadata={"dagster/column_schema": _schema(cleaned.BAD)},
+                code_version=dataset.fingerprint,
+            ),
+        ],
+        check_specs=[
+            dg.AssetCheckSpec("balance", asset=good, description=BALANCE),
+            dg.AssetCheckSpec("contract", asset=good, description=CONTRACT),
+            dg.AssetCheckSpec("empty", asset=bad, description=EMPTY),
+        ],
     )
-    def asset(lakehouse: LakehouseResource) -> dg.MaterializeResult:
-        done = cleaned.clean(lakehouse.lake, dataset)
-        lost = cleaned.unaccounted(lakehouse.lake, dataset)
-        check = dg.AssetCheckResult(passed=not lost, metadata={"objects": dg.MetadataValue.json(lost[:20])})
-        return dg.MaterializeResult(**_facts(lakehouse.lake, done), check_results=[check])
+    def assets(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> Iterator[Any]:
+        lake = lakehouse.lake
+        for key, verb in ((good, cleaned.clean), (bad, cleaned.quarantine)):
+            done = verb(lake, dataset)
+            yield dg.MaterializeResult(
+                asset_key=key, metadata=_metadata(lake, done), data_version=_version(lake, done)
+            )
+        balance.weigh(lake, dataset)
+        objects = _objects(lake, dataset, context.run.run_id)
+        wrong = balance.unbalanced(lake, dataset, objects)
+        yield checked("balance", wrong, good)
+        yield checked("contract", cleaned.violations(lake, dataset, objects), good)
+        refused = cleaned.open_quarantine(lake, dataset).scan().filter(pl.col("_object").is_in(objects))
+        rules = refused.group_by("_rules").len("records").sort("records", descending=True).collect()
+        yield checked("empty", rules, bad, warn=True)
 
-    return asset
-
-
-BALANCE = "Every object generation that raw says was read has as many rows in raw as its head counts."
-
-
-def _quarantine(dataset: Dataset) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=["quarantine", dataset.name],
-        deps=[["raw", dataset.name]],
-        group_name="quarantine",
-        kinds={"deltalake"},
-        owners=OWNERS,
-        description=f"Records of {dataset.name} that broke the contract, with the rules and their text.",
-    )
-    def asset(lakehouse: LakehouseResource) -> dg.MaterializeResult:
-        return _told(lakehouse.lake, cleaned.quarantine(lakehouse.lake, dataset))
-
-    return asset
+    return assets
 
 
 def _serving(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
@@ -99,64 +154,140 @@ def _serving(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
         kinds={"deltalake", "polars"},
         owners=OWNERS,
         description=_first_line(one.compute.__doc__),
+        code_version=one.fingerprint,
     )
     def asset(lakehouse: LakehouseResource) -> dg.MaterializeResult:
-        return _told(lakehouse.lake, serving.serve(lakehouse.lake, one, datasets))
+        done = serving.serve(lakehouse.lake, one, datasets)
+        schema = _schema(_opened(lakehouse.lake, done).scan().collect_schema())
+        return dg.MaterializeResult(
+            metadata=_metadata(lakehouse.lake, done) | {"dagster/column_schema": schema},
+            data_version=_version(lakehouse.lake, done),
+        )
 
     return asset
+
+
+AGREEMENT = "The items that this run wrote or removed, read back, are as the serving table says."
 
 
 def _dynamodb(one: Serving) -> dg.AssetsDefinition:
+    key = ["dynamodb", one.name]
+
     @dg.asset(
-        key=["dynamodb", one.name],
+        key=key,
         deps=[["serving", one.name]],
         group_name="dynamodb",
-        kinds={"aws"},
+        kinds={"aws", "dynamodb"},
         owners=OWNERS,
         description=f"The items of {one.name}, as applications read them.",
+        check_specs=[
+            dg.AssetCheckSpec("agreement", asset=key, description=AGREEMENT),
+            dg.AssetCheckSpec("accepted", asset=key, description="DynamoDB can hold every row of this run."),
+        ],
     )
     def asset(lakehouse: LakehouseResource) -> dg.MaterializeResult:
-        written = sync.publish(lakehouse.lake, one, lakehouse.items(one)) or Written()
-        numbers = {"put": written.put, "deleted": written.deleted, "stale": written.stale}
-        return dg.MaterializeResult(metadata={**numbers, "rejected": len(written.rejected)})
+        items = lakehouse.items(one)
+        written = sync.publish(lakehouse.lake, one, items) or Written()
+        differing = sync.verify_written(lakehouse.lake, one, items, written)
+        rejected = pl.DataFrame(written.rejected, schema={"key": pl.String, "reason": pl.String}, orient="row")
+        source = lakehouse.lake.open(f"serving/{one.name}")
+        return dg.MaterializeResult(
+            metadata={
+                "put": written.put,
+                "deleted": written.deleted,
+                "stale": written.stale,
+                "rejected": len(rejected),
+                "dagster/table_name": items.name,
+                "dagster/storage_kind": "dynamodb",
+                "key": ", ".join(one.keys),
+            },
+            data_version=_at(source) if source else None,
+            check_results=[
+                checked("agreement", differences(differing)),
+                checked("accepted", rejected, warn=True),
+            ],
+        )
 
     return asset
 
 
-def _told(lake: Lake, done: Hopped, **more: Any) -> dg.MaterializeResult:
-    facts = _facts(lake, done)
-    return dg.MaterializeResult(metadata=facts.pop("metadata") | more, **facts)
+def differences(found: list[sync.Difference]) -> pl.DataFrame:
+    rows = [(d.key, str(d.row), str(d.item)) for d in found]
+    return pl.DataFrame(rows, schema={"key": pl.String, "row": pl.String, "item": pl.String}, orient="row")
 
 
-def _facts(lake: Lake, done: Hopped) -> dict[str, Any]:
-    table = lake.open(done.table)
-    assert table is not None
+def checked(
+    name: str, wrong: pl.DataFrame, asset: dg.AssetKey | None = None, warn: bool = False
+) -> dg.AssetCheckResult:
+    """Passed where nothing is wrong; what is wrong is listed and counted."""
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=asset,
+        passed=wrong.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
+        metadata={"count": len(wrong), **({} if wrong.is_empty() else {"found": table_of(wrong)})},
+    )
+
+
+def _metadata(lake: Lake, done: Hopped) -> dict[str, Any]:
+    table = _opened(lake, done)
     return {
-        "metadata": {
-            "dagster/row_count": table.scan().select(pl.len()).collect().item(),
-            "dagster/uri": lake.uri(done.table),
-            "dagster/table_name": done.table,
-            "dagster/storage_kind": "deltalake",
-            "delta_version": table.version,
-            "upserted": done.upserted,
-            "deleted": done.deleted,
-        },
-        "data_version": dg.DataVersion(f"{table.id}@{table.version}"),
+        "dagster/row_count": table.scan().select(pl.len()).collect().item(),
+        "dagster/uri": lake.uri(done.table),
+        "dagster/table_name": done.table,
+        "dagster/storage_kind": "deltalake",
+        "delta_version": table.version,
+        "upserted": done.upserted,
+        "deleted": done.deleted,
     }
 
 
-def _objects(lake: Lake, dataset: Dataset, run: str) -> dg.MetadataValue:
-    table = raw.open_raw(lake, dataset.name)
-    mine = raw.heads(table).filter(pl.col("_run") == run).select("_object", "_generation", "_state", "_records")
-    return dg.MetadataValue.json(mine.head(50).collect().to_dicts())
+def _version(lake: Lake, done: Hopped) -> dg.DataVersion:
+    return _at(_opened(lake, done))
 
 
-def _columns(dataset: Dataset) -> dg.TableSchema:
+def _at(table: Table) -> dg.DataVersion:
+    return dg.DataVersion(f"{table.id}@{table.version}")
+
+
+def _opened(lake: Lake, done: Hopped) -> Table:
+    table = lake.open(done.table)
+    assert table is not None
+    return table
+
+
+def _objects(lake: Lake, dataset: Dataset, run: str) -> list[str]:
+    """The objects that a run read, refused or found gone."""
+    heads = raw.heads(raw.open_raw(lake, dataset.name)).filter(pl.col("_run") == run)
+    return heads.select("_object").collect()["_object"].unique().to_list()
+
+
+def table_of(frame: pl.DataFrame) -> dg.MetadataValue:
+    plain = frame.head(LISTED).with_columns(pl.all().cast(pl.String))
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in plain.to_dicts()], schema=_schema(plain.schema))
+
+
+def _contract_schema(dataset: Dataset, origin: dict[str, str]) -> dg.TableSchema:
     columns = dataset.contract.columns().items()
     return dg.TableSchema(
-        [dg.TableColumn(name, type=type(column).__name__.lower(), description=column.description or "")
-         for name, column in columns]
-    )  # fmt: skip
+        [
+            dg.TableColumn(
+                name,
+                type=type(column).__name__.lower(),
+                description=f"{column.description or ''} {origin[name]}".strip(),
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=False),
+            )
+            for name, column in columns
+        ]
+    )
+
+
+def _schema(columns: pl.Schema) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(name, type=_kind(dtype)) for name, dtype in columns.items()])
+
+
+def _kind(dtype: pl.DataType) -> str:
+    return str(dtype.base_type()).lower()
 
 
 def _first_line(text: str | None) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -12,7 +13,10 @@ from lakehouse.landing.queue import Budget
 from lakehouse.layers.lag import lagging
 from lakehouse.orchestration.resources import LakehouseResource
 
-DATASET = "lakehouse/dataset"
+DATASET, FAILURES, LEFT = "lakehouse/dataset", "lakehouse/failures", "lakehouse/left"
+"""Tags of a run: its dataset, how many of that failed in a row before it, how many objects it could not reach."""
+HISTORY = 10
+LONGEST_PAUSE = 600.0
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -58,7 +62,18 @@ def tick(
             continue
         if requests or time.monotonic() >= end - 1:
             told = f"{received} events; behind: {', '.join(behind.values()) or 'nothing'}"
-            return dg.SensorResult(requests, skip_reason=None if requests else told)
+            events = [_received(lakehouse, received)] if received else []
+            return dg.SensorResult(requests, skip_reason=None if requests else told, asset_events=events)
+
+
+def _received(lakehouse: LakehouseResource, count: int) -> dg.AssetMaterialization:
+    box = inbox.open_inbox(lakehouse.lake)
+    facts: dict[str, Any] = {
+        "events": count,
+        "delta_version": box.version,
+        "dagster/uri": lakehouse.lake.uri(inbox.NAME),
+    }
+    return dg.AssetMaterialization(["landing", "inbox"], metadata=facts)
 
 
 def _requests(
@@ -68,10 +83,11 @@ def _requests(
         rivals: list[str] = [name, *_feeding(datasets, table)]
         if instance.get_runs_count(dg.RunsFilter(tags={DATASET: rivals}, statuses=ACTIVE)):
             continue
-        records = instance.get_run_records(dg.RunsFilter(tags={DATASET: name}), limit=8)
-        history = [(r.dagster_run.status, r.end_time or 0.0) for r in records]
+        records = instance.get_run_records(dg.RunsFilter(tags={DATASET: name}), limit=HISTORY)
+        history = [Past(r.dagster_run.status, LEFT in r.dagster_run.tags, r.end_time or 0.0) for r in records]
         if due(history, time.time()):
-            tags = {DATASET: name, "lakehouse/behind": table}
+            failed = [p.status == dg.DagsterRunStatus.FAILURE for p in history]
+            tags = {DATASET: name, "lakehouse/behind": table, FAILURES: str((*failed, False).index(False))}
             yield dg.RunRequest(job_name=name, tags=tags)
 
 
@@ -81,14 +97,23 @@ def _feeding(datasets: dict[str, Dataset], table: str) -> list[str]:
     return [upstream for serving in found for upstream in serving.upstreams]
 
 
-def due(history: Sequence[tuple[dg.DagsterRunStatus, float]], now: float) -> bool:
-    """Whether a dataset that lags and has no active run gets one: after a failure a pause grows with the failures.
+@dataclass(frozen=True)
+class Past:
+    """A finished run: how it ended, whether it left objects behind, and when, in epoch seconds."""
 
-    `history`: (status, end in epoch seconds) of its runs, the newest first.
+    status: dg.DagsterRunStatus
+    left: bool
+    end: float
+
+    @property
+    def good(self) -> bool:
+        return self.status == dg.DagsterRunStatus.SUCCESS and not self.left
+
+
+def due(history: Sequence[Past], now: float) -> bool:
+    """Whether a dataset that lags and has no active run gets one: a pause grows with the bad runs in a row.
+
+    `history`: its runs, the newest first.
     """
-    failures = 0
-    for status, _ in history:
-        if status != dg.DagsterRunStatus.FAILURE:
-            break
-        failures += 1
-    return not failures or now - history[0][1] >= min(600.0, 2.0**failures)
+    bad = [past.good for past in [*history, Past(dg.DagsterRunStatus.SUCCESS, False, 0.0)]].index(True)
+    return not bad or now - history[0].end >= min(LONGEST_PAUSE, 2.0**bad)

@@ -13,7 +13,7 @@ from lakehouse.dataset import load
 from lakehouse.landing import inbox
 from lakehouse.landing.queue import Message
 from lakehouse.landing.readers import OWN, Unreadable, read
-from lakehouse.layers import cleaned, raw
+from lakehouse.layers import balance, cleaned, raw
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.landing.test_events import direct, s3
@@ -99,7 +99,7 @@ def test_each_bad_record_is_kept_with_its_reason_and_its_neighbour_arrives(road:
     arrived = table(road, "cleaned/flights").filter(pl.col("_object").is_in(list(files)))
     assert set(arrived["_object"]) == files.keys() - {swallowed}
     assert "ZZ" in kept.filter(pl.col("_object") == swallowed)["_text"].item()
-    assert cleaned.unaccounted(road.lake, road.datasets["flights"]) == []
+    assert balance.unbalanced(road.lake, road.datasets["flights"]).is_empty()
 
 
 def test_a_key_of_any_characters_goes_the_whole_road(road: Road) -> None:

@@ -11,7 +11,12 @@ from urllib.parse import urlsplit
 import dagster as dg
 import pytest
 
-from lakehouse.orchestration.sensor import due
+from lakehouse.orchestration.sensor import Past, due
+
+
+def past(status: dg.DagsterRunStatus, end: float, left: bool = False) -> Past:
+    return Past(status, left, end)
+
 
 FAILED, GOOD = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS
 
@@ -21,11 +26,16 @@ def test_a_dataset_without_runs_is_due() -> None:
 
 
 def test_the_pause_grows_with_the_failures_in_a_row() -> None:
-    assert not due([(FAILED, 100.0)], 101)
-    assert due([(FAILED, 100.0)], 102)
-    assert not due([(FAILED, 100.0)] * 5, 131)
-    assert due([(FAILED, 100.0)] * 5, 132)
-    assert due([(FAILED, 100.0), (GOOD, 1.0), (FAILED, 0.0)], 102)
+    assert not due([past(FAILED, 100)], 101)
+    assert due([past(FAILED, 100)], 102)
+    assert not due([past(FAILED, 100)] * 5, 131)
+    assert due([past(FAILED, 100)] * 5, 132)
+    assert due([past(FAILED, 100), past(GOOD, 1), past(FAILED, 0)], 102)
+
+
+def test_a_run_that_left_objects_behind_is_followed_by_a_pause() -> None:
+    assert not due([past(GOOD, 100, left=True)], 101)
+    assert due([past(GOOD, 100, left=True)], 102)
 
 
 def test_every_table_of_every_dataset_is_an_asset_with_its_lineage() -> None:
