@@ -7,6 +7,7 @@ import pytest
 
 from lakehouse.landing.reconcile import reconcile
 from lakehouse.layers import raw
+from lakehouse.layers.tables import standing
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import check, land
@@ -16,7 +17,7 @@ MORE = {"flights/3.csv": sample.flights(("AA", 9, 90), ("UA", 2, 41))}
 
 
 def ids(road: Road) -> dict[str, str]:
-    return {name: road.lake.open(name).id for name in road.lake.names()}  # type: ignore[union-attr]
+    return {name: table.id for name, table in standing(road.lake, road.datasets).items()}
 
 
 @pytest.mark.parametrize("lake", LAKES, ids=lambda p: p.name)

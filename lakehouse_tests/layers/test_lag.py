@@ -8,7 +8,7 @@ import pytest
 
 from lakehouse.dynamodb.sync import publish
 from lakehouse.landing import inbox
-from lakehouse.layers import cleaned, raw, serving
+from lakehouse.layers import balance, cleaned, raw, serving
 from lakehouse.layers.lag import lagging
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
@@ -34,6 +34,8 @@ def test_each_hop_that_is_left_is_named_in_turn(road: Road) -> None:
         cleaned.clean(road.lake, flights)
         assert lag(road) == "quarantine/flights"
         cleaned.quarantine(road.lake, flights)
+        assert lag(road) == "balance/flights"
+        balance.weigh(road.lake, flights)
         for one in flights.serving:
             assert lag(road) == f"serving/{one.name}"
             serving.serve(road.lake, one, road.datasets)
