@@ -14,17 +14,18 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     """Every asset, a job a dataset, and the sensor that starts them."""
     datasets = load()
     jobs = []
+    daily = upkeep.build(datasets)
+    whole = dg.AssetSelection.checks(*daily["asset_checks"])
     for name in datasets:
         keys = [dg.AssetKey([layer, name]) for layer in ("raw", "cleaned", "quarantine")]
         for one in servings_of(datasets, name):
             keys.append(dg.AssetKey(["serving", one.name]))
             if one.publish:
                 keys.append(dg.AssetKey(["dynamodb", one.name]))
-        selection = dg.AssetSelection.assets(*keys)
+        selection = dg.AssetSelection.assets(*keys) - whole
         described = f"Carry what landed for {name} down the road."
         jobs.append(dg.define_asset_job(name, selection, description=described, executor_def=executor))
     lakehouse = LakehouseResource(s3=S3Resource(), sqs=SQSResource(), dynamodb=DynamoDBResource())
-    daily = upkeep.build(datasets)
     return dg.Definitions(
         assets=assets.build(datasets),
         asset_checks=daily["asset_checks"],
