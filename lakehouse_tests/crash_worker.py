@@ -29,34 +29,39 @@ DOORS: list[tuple[type, str]] = [
 ]
 
 
-def mine(fatal: int) -> None:
-    """Count the passages, before and after each call; at the fatal one the process is gone."""
-    passages = count(1)
+def mine(passage: Callable[[str], None]) -> None:
+    """Announce every passage, before and after each call: `before Table.append raw/flights`."""
 
-    def guard(call: Callable[..., Any]) -> Callable[..., Any]:
+    def guard(door: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            passage()
+            told = f"{door} {getattr(args[0], 'name', '')}"
+            passage(f"before {told}")
             result = call(*args, **kwargs)
-            passage()
+            passage(f"after {told}")
             return result
 
         return guarded
 
-    def passage() -> None:
-        if next(passages) == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-
     for owner, name in DOORS:
-        setattr(owner, name, guard(getattr(owner, name)))
+        setattr(owner, name, guard(f"{owner.__name__}.{name}", getattr(owner, name)))
 
 
-def main(fatal: int, lake: str, bucket: str, url: str, prefix: str) -> None:
-    mine(fatal)
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def walk(lake: str, bucket: str, url: str, prefix: str) -> None:
     s3, sqs, dynamodb = boto3.client("s3"), boto3.client("sqs"), boto3.client("dynamodb", config=CONFIG)
     chosen = {n: d for n, d in load().items() if n in ("flights", "airlines", "planes", "weather")}
     road = Road(Lake(lake), Bucket(s3, bucket), Queue(sqs, url), chosen, prefix, dynamodb)
     road.receive()
     road.hops()
+
+
+def main(fatal: int, *places: str) -> None:
+    passages = count(1)
+    mine(lambda _: die() if next(passages) == fatal else None)
+    walk(*places)
 
 
 if __name__ == "__main__":
