@@ -117,25 +117,18 @@ class ItemTable:
         self.name = name
 
     def ensure(self) -> None:
-        """Create the table, on demand and with a TTL for tombstones, if it is not there."""
-        try:
-            if self._call("describe_table")["Table"]["TableStatus"] == "ACTIVE":
-                return
-        except self.client.exceptions.ResourceNotFoundException:
-            with suppress(self.client.exceptions.ResourceInUseException):
-                self._call(
-                    "create_table",
-                    AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
-                    KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
-                    BillingMode="PAY_PER_REQUEST",
-                )
+        """Create the table, on demand and with a TTL for tombstones. A cursor in it tells that both are done."""
+        if self.peek():
+            return
+        with suppress(self.client.exceptions.ResourceInUseException):
+            self._call(
+                "create_table",
+                AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
         self.client.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig={"Delay": 1})
-        expiry = {"Enabled": True, "AttributeName": EXPIRES}
-        try:
-            self._call("update_time_to_live", TimeToLiveSpecification=expiry)
-        except ClientError as error:
-            if _code(error) != INVALID:  # invalid, because another creator has just set it
-                raise
+        self._expire()
 
     def cursor(self) -> Cursor | None:
         item = self._get(CONTROL)
@@ -237,6 +230,18 @@ class ItemTable:
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _expire(self) -> None:
+        found = self._call("describe_time_to_live")["TimeToLiveDescription"]
+        if found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
+            return
+        try:
+            self._call(
+                "update_time_to_live", TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRES}
+            )
+        except ClientError as error:
+            if _code(error) != INVALID:  # invalid, because another creator has just set it
+                raise
 
     def _get(self, key: str) -> Item | None:
         return self._call("get_item", Key={KEY: {"S": key}}, ConsistentRead=True).get("Item")  # type: ignore[no-any-return]

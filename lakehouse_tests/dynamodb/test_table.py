@@ -37,6 +37,23 @@ def test_a_late_put_does_not_bring_a_deleted_item_back(items: ItemTable) -> None
     assert list(items.scan()) == []
 
 
+def test_a_table_whose_maker_died_halfway_still_gets_its_ttl(
+    local: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = ItemTable(boto3.client("dynamodb", config=CONFIG), f"t-{uuid.uuid4().hex[:8]}")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(items, "_expire", _die)
+        items.ensure()
+    items.ensure()
+    told = items.client.describe_time_to_live(TableName=items.name)["TimeToLiveDescription"]
+    assert told == {"TimeToLiveStatus": "ENABLED", "AttributeName": "_expires"}
+    items.ensure()
+
+
+def _die() -> None:
+    raise KeyboardInterrupt
+
+
 def test_reserved_words_are_fine_as_columns(items: ItemTable) -> None:
     row = {"k": "a", "name": "n", "value": 1, "size": 2, "select": None}
     write(items, 1, row)
