@@ -93,23 +93,51 @@ def start(home: Path) -> LocalAws:
     return LocalAws(port, process)
 
 
-def deploy(client: Any, sqs: Any, template: Path = TEMPLATE, bucket: str = BUCKET) -> dict[str, str]:
-    """Create or mend the landing stack; gives its outputs. Safe to run twice."""
+def deploy(client: Any, sqs: Any, s3: Any, template: Path = TEMPLATE, bucket: str = BUCKET) -> dict[str, str]:
+    """Create or mend the landing stack; gives its outputs. Safe to run twice; a bucket that stands is kept."""
     outputs = _outputs(client)
     if outputs and _stands(sqs, outputs):
         return outputs
-    if outputs:
-        client.delete_stack(StackName=STACK)
-    client.create_stack(
-        StackName=STACK,
-        TemplateBody=template.read_text(),
-        Parameters=[{"ParameterKey": "BucketName", "ParameterValue": bucket}],
-    )
-    client.get_waiter("stack_create_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
+    client.delete_stack(StackName=STACK)
+    _wait(client, "stack_delete_complete")
+    parameters = [{"ParameterKey": "BucketName", "ParameterValue": bucket}]
+    wanted = {"StackName": STACK, "TemplateBody": template.read_text(), "Parameters": parameters}
+    if _exists(s3, bucket):
+        _adopt(client, bucket)
+        client.update_stack(**wanted)
+        _wait(client, "stack_update_complete")
+    else:
+        client.create_stack(**wanted)
+        _wait(client, "stack_create_complete")
     made = _outputs(client)
     if not made:
         raise LocalAwsError("the landing stack was made but tells no outputs")
     return made
+
+
+def _adopt(client: Any, bucket: str) -> None:
+    """Begin the stack with a bucket that stands already: CloudFormation makes none twice."""
+    kept = {"Type": "AWS::S3::Bucket", "DeletionPolicy": "Retain", "Properties": {"BucketName": bucket}}
+    named = {"StackName": STACK, "ChangeSetName": "adopt"}
+    client.create_change_set(
+        **named,
+        ChangeSetType="IMPORT",
+        TemplateBody=json.dumps({"Resources": {"Bucket": kept}}),
+        ResourcesToImport=[
+            {
+                "ResourceType": "AWS::S3::Bucket",
+                "LogicalResourceId": "Bucket",
+                "ResourceIdentifier": {"BucketName": bucket},
+            }
+        ],
+    )
+    _wait(client, "change_set_create_complete", **named)
+    client.execute_change_set(**named)
+    _wait(client, "stack_import_complete")
+
+
+def _wait(client: Any, state: str, **named: str) -> None:
+    client.get_waiter(state).wait(**(named or {"StackName": STACK}), WaiterConfig={"Delay": 1})
 
 
 def _outputs(client: Any) -> dict[str, str] | None:
@@ -122,10 +150,15 @@ def _outputs(client: Any) -> dict[str, str] | None:
 
 def _stands(sqs: Any, outputs: dict[str, str]) -> bool:
     try:
-        sqs.get_queue_attributes(QueueUrl=outputs["QueueUrl"], AttributeNames=["QueueArn"])
-    except sqs.exceptions.ClientError:
+        for name in ("QueueUrl", "DeadLetterQueueUrl"):
+            sqs.get_queue_attributes(QueueUrl=outputs[name], AttributeNames=["QueueArn"])
+    except sqs.exceptions.QueueDoesNotExist:
         return False
     return True
+
+
+def _exists(s3: Any, bucket: str) -> bool:
+    return any(found["Name"] == bucket for found in s3.list_buckets()["Buckets"])
 
 
 def _alive(port: int) -> bool:
