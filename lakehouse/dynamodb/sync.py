@@ -240,16 +240,22 @@ def _keep_rejected(
 def verify(lake: Lake, serving: Serving, items: ItemTable, *, repair: bool = False) -> list[Difference]:
     """DynamoDB against the serving table at the version of the cursor; `repair` writes what differs.
 
-    A row that DynamoDB cannot hold ought to have no item: it is in `rejected/`. Compare after `publish`.
+    A row that DynamoDB cannot hold ought to have no item: it is in `rejected/`. Without a cursor nothing was ever
+    written, or it is lost: all that ought to stand there is compared.
     """
-    cursor, source = items.cursor(), lake.open(_name(serving))
-    if source is None or cursor is None:
+    cursor, source = items.peek(), lake.open(_name(serving))
+    if source is None:
         return []
-    rows = _at(source, cursor).scan().collect()
-    found = _compare(lake, serving, rows, items.scan())
-    if repair and found and items.advance(cursor, replace(cursor, epoch=_later(cursor, items), version=NOTHING)):
+    rows = (_at(source, cursor) if cursor else source).scan().collect()
+    found = _compare(lake, serving, rows, items.scan() if items.stands() else [])
+    if repair and found and (cursor is None or _begin_again(items, cursor)):
         publish(lake, serving, items)
     return found
+
+
+def _begin_again(items: ItemTable, cursor: Cursor) -> bool:
+    """Claim an epoch in which nothing is written yet; False if another writer moved the cursor first."""
+    return items.advance(cursor, replace(cursor, epoch=_later(cursor, items), version=NOTHING))
 
 
 def verify_written(lake: Lake, serving: Serving, items: ItemTable, written: Written) -> list[Difference]:

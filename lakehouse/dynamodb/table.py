@@ -130,6 +130,12 @@ class ItemTable:
         self.client.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig={"Delay": 1})
         self._expire()
 
+    def stands(self) -> bool:
+        try:
+            return bool(self._call("describe_table")["Table"]["TableStatus"] == "ACTIVE")
+        except self.client.exceptions.ResourceNotFoundException:
+            return False
+
     def cursor(self) -> Cursor | None:
         item = self._get(CONTROL)
         if item is None:
@@ -236,9 +242,7 @@ class ItemTable:
         if found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
             return
         try:
-            self._call(
-                "update_time_to_live", TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRES}
-            )
+            self._call("update_time_to_live", TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRES})
         except ClientError as error:
             if _code(error) != INVALID:  # invalid, because another creator has just set it
                 raise
