@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from lakehouse.local import aws
 from lakehouse.settings import Settings, client
 
 ROOT = Path(__file__).parents[2]
 WAIT = 90
+WATCH_SECONDS = 3
+LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries {
+    name locationOrLoadError { ... on PythonError { className } } } } } }"""
+RELOAD = "mutation ($name: String!) { reloadRepositoryLocation(repositoryLocationName: $name) { __typename } }"
+GONE = "DagsterUserCodeUnreachableError"
+
+Process = subprocess.Popen[bytes]
 
 
 @contextmanager
@@ -26,7 +36,7 @@ def local_aws(settings: Settings) -> Iterator[dict[str, str]]:
     running = aws.start(settings.home)
     try:
         os.environ.update(running.environment())
-        outputs = aws.deploy(client("cloudformation"), client("sqs"))
+        outputs = aws.deploy(client("cloudformation"), client("sqs"), client("s3"))
         environment = running.environment() | {
             "LAKEHOUSE_HOME": str(settings.home),
             "LAKEHOUSE_LAKE": settings.lake,
@@ -48,31 +58,61 @@ def dagster(
     instance: Path = ROOT / "deploy" / "dagster.yaml",
     workspace: Path = ROOT / "workspace.yaml",
 ) -> Iterator[str]:
-    """`dagster dev` on the loopback; gives its address. Every process of it ends with the block."""
+    """`dagster dev` on the loopback; gives its address. What dies is started again; all ends with the block."""
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(instance, home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
-    port = aws.free_port()
-    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
-    log = settings.home / "dagster.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [*command, "-w", str(workspace)],
-            stdout=out,
-            stderr=out,
-            cwd=ROOT,
-            start_new_session=True,
-        )
+    port, log = aws.free_port(), settings.home / "dagster.log"
+    log.unlink(missing_ok=True)
+    address, stopping = f"http://127.0.0.1:{port}", threading.Event()
+
+    def start() -> Process:
+        command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
+        with log.open("ab") as out:
+            return subprocess.Popen(
+                [*command, "-w", str(workspace)], stdout=out, stderr=out, cwd=ROOT, start_new_session=True
+            )
+
+    running = [start()]
+    watch = threading.Thread(target=_watch, args=(running, start, address, stopping))
     try:
-        address = f"http://127.0.0.1:{port}"
-        _await(address, process, log)
+        _await(address, running[0], log)
+        watch.start()
         yield address
     finally:
-        _end(process)
+        stopping.set()
+        if watch.ident:
+            watch.join()
+        _end(running[0])
 
 
-def _await(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _watch(running: list[Process], start: Callable[[], Process], address: str, stopping: threading.Event) -> None:
+    """Start again what Dagster does not: itself, when a part of it died, and the process that holds the code."""
+    while not stopping.wait(WATCH_SECONDS):
+        if running[0].poll() is not None:
+            _end(running[0])
+            running[0] = start()
+        else:
+            _revive(address)
+
+
+def _revive(address: str) -> None:
+    """Reload each code location whose process is gone, as a person would by the button of that name."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        for entry in _ask(address, LOCATIONS)["workspaceOrError"]["locationEntries"]:
+            if (entry["locationOrLoadError"] or {}).get("className") == GONE:
+                _ask(address, RELOAD, name=entry["name"])
+
+
+def _ask(address: str, query: str, **variables: str) -> Any:
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["data"]
+
+
+def _await(address: str, process: Process, log: Path) -> None:
     end = time.monotonic() + WAIT
     while time.monotonic() < end and process.poll() is None:
         with suppress(OSError), urllib.request.urlopen(f"{address}/server_info", timeout=1):
@@ -81,7 +121,7 @@ def _await(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"Dagster did not start:\n{log.read_text()[-2000:]}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Process) -> None:
     """Ask the whole session to stop, wait, then end what is left of it."""
     for sign, patience in ((signal.SIGINT, 15), (signal.SIGTERM, 10), (signal.SIGKILL, 5)):
         with suppress(ProcessLookupError):
