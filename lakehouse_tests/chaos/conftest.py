@@ -34,7 +34,7 @@ WORKSPACE = """load_from:
 
 @contextmanager
 def environment(**changes: str) -> Iterator[None]:
-    """The environment without anything of AWS, of Dagster or of this project but `changes`; afterwards as it was."""
+    """The environment without AWS, Dagster and this project but for `changes`; afterwards as it was."""
     before = dict(os.environ)
     for name in [n for n in before if n.startswith(OURS)]:
         del os.environ[name]
