@@ -1,7 +1,7 @@
 """Delta tables, and the hop that carries rows from one to the next."""
 
-from lakehouse.lake.hop import Desired, Hopped, News, hop
+from lakehouse.lake.hop import Desired, Hopped, News, hop, walk
 from lakehouse.lake.maintenance import Maintained, maintain
 from lakehouse.lake.table import Conflict, KeyChanged, Lake, Table
 
-__all__ = ["Conflict", "Desired", "Hopped", "KeyChanged", "Lake", "Maintained", "News", "Table", "hop", "maintain"]
+__all__ = ["Conflict", "Desired", "Hopped", "KeyChanged", "Lake", "Maintained", "News", "Table", "hop", "maintain", "walk"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -19,6 +19,7 @@ from lakehouse.lake.maintenance import tidy
 from lakehouse.lake.table import CHANGE, Conflict, Cursor, KeyChanged, Table, stamp
 
 LOOKS = 6
+LOSSES = 50
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,14 @@ class News:
 class Desired:
     """`rows` is all that ought to stand in `scope`: a frame of (group) keys, or None for the whole target.
 
-    `new` says that no row of the scope can be there yet: the rows are appended without a comparison. `more` says
-    that the sources hold more than this: the rows are committed and the cursors stay where they are.
+    `new` says that no row of the scope can be there yet: the rows are appended without a comparison. `upto` says
+    that the sources hold more than this, and how far it goes: the cursors do not move to their versions yet.
     """
 
     rows: pl.DataFrame
     scope: pl.DataFrame | None = None
     new: bool = False
-    more: bool = False
+    upto: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,15 @@ def hop(
         _check_key(target, key)
         sources = [source() for source in open_sources]
         news = [_look(target, source, code) for source in sources]
-        if all(n.changes is not None and n.changes.is_empty() and _read(target, n.source) for n in news):
+        if not any(lags(target, source, code) for source in sources):
             return Hopped(target.name, version=target.version)
         desired = work(target, news)
-        cursors = [standing_at(target, s, code) if desired.more else cursor_at(s, code) for s in sources]
+        cursors = [cursor_at(n.source, code) if desired.upto is None else standing_at(target, n, code) for n in news]
         upserts, deletes = (
             (desired.rows, desired.rows.clear()) if desired.new else difference(target, desired, key)
         )
+        if desired.upto is not None and upserts.is_empty() and deletes.is_empty():
+            return Hopped(target.name, version=target.version)
         try:
             if desired.new:
                 target.append(upserts, cursors)
@@ -107,6 +110,77 @@ def hop(
     raise AssertionError("unreachable")
 
 
+@dataclass(frozen=True)
+class Stage:
+    """How far a `walk` has come: the versions at which it left its target and holds its source, and where in it."""
+
+    target: int = -1
+    source: int = -1
+    after: str = ""
+    lost: int = 0
+    """How often another's commit made it begin anew."""
+
+
+def walk(
+    open_target: Callable[[], Table],
+    open_source: Callable[[], Table],
+    work: Callable[[Table, News, str], Desired],
+    *,
+    key: Sequence[str],
+    code: str,
+) -> Hopped:
+    """`hop` until the target has read all of its source, a bounded part a commit.
+
+    `work` is told how far the part before it went ("" at first) and tells in `Desired.upto` how far its own goes.
+    The source is held at the version that the first part saw, and the cursor moves to it with the last part. Who
+    died on the way begins anew, and so does who finds that another has written to the target in between.
+    """
+    total, stage = Hopped(""), Stage()
+    while stage.lost < LOSSES:
+        done, stage = _step(open_target, open_source, work, stage, key, code)
+        total = replace(
+            done,
+            upserted=total.upserted + done.upserted,
+            deleted=total.deleted + done.deleted,
+            moved=total.moved or done.moved,
+        )
+        if not done.moved and not stage.after:
+            return total
+    raise Conflict(f"{total.table}: others wrote to it {LOSSES} times in between")
+
+
+def _step(
+    open_target: Callable[[], Table],
+    open_source: Callable[[], Table],
+    work: Callable[[Table, News, str], Desired],
+    stage: Stage,
+    key: Sequence[str],
+    code: str,
+) -> tuple[Hopped, Stage]:
+    ahead, after = replace(stage, after=""), ""
+
+    def target() -> Table:
+        nonlocal after
+        looked = open_target()
+        after = stage.after if looked.version == stage.target else ""
+        return looked
+
+    def source() -> Table:
+        found = open_source()
+        if after:
+            found.delta.load_as_version(stage.source)
+        return found
+
+    def part(target: Table, news: list[News]) -> Desired:
+        nonlocal ahead
+        desired = work(target, news[0], after)
+        ahead = Stage(-1, news[0].source.version, desired.upto or "", stage.lost + (after != stage.after))
+        return desired
+
+    done = hop(target, [source], part, key=key, code=code)
+    return done, replace(ahead, target=done.version)
+
+
 def _check_key(target: Table, key: Sequence[str]) -> None:
     if target.key and target.key != list(key):
         hint = "and the next run builds it anew from the layer before it"
@@ -117,10 +191,15 @@ def cursor_at(source: Table, code: str) -> Cursor:
     return Cursor(source.name, source.version, stamp(source.id, code), source.rows)
 
 
-def standing_at(target: Table, source: Table, code: str) -> Cursor:
-    """The cursor as it is, to be committed again: of two writers who looked at it only one may go on."""
+def standing_at(target: Table, news: News, code: str) -> Cursor:
+    """The cursor of a commit that leaves some of the news unread: of two writers on one look only one may go on.
+
+    As it was; but that nothing is read, where all has to be taken: what such a commit leaves is neither the old
+    state nor the new, and nobody may go on from there by the change feed.
+    """
+    source = news.source
     unread = Cursor(source.name, -1, stamp(source.id, code), None if source.rows is None else 0)
-    return target.cursor(source.name) or unread
+    return unread if news.whole else target.cursor(source.name) or unread
 
 
 def lags(target: Table | None, source: Table, code: str) -> bool:
@@ -128,14 +207,9 @@ def lags(target: Table | None, source: Table, code: str) -> bool:
     return target is None or target.cursor(source.name) != cursor_at(source, code)
 
 
-def _read(target: Table, source: Table) -> bool:
-    cursor = target.cursor(source.name)
-    return cursor is not None and cursor.version == source.version
-
-
 def _look(target: Table, source: Table, code: str) -> News:
     cursor = target.cursor(source.name)
-    if cursor is None or cursor.stamp != stamp(source.id, code):
+    if cursor is None or cursor.stamp != stamp(source.id, code) or cursor.version < 0:
         return News(source, None)
     if cursor.version == source.version:
         return News(source, pl.DataFrame(schema={**source.scan().collect_schema(), CHANGE: pl.String}))
