@@ -159,15 +159,15 @@ MUTATIONS = [
     swap(
         "no look at the other objects",
         "layers/cleaned.py",
-        "rest.select(batch.columns).collect(), fallen]",
-        "rest.select(batch.columns).collect()]",
+        "pl.concat([rows, fallen])",
+        "rows",
         f"{LIVES}::{TWO}[1-retract]",
     ),
     swap(
         "superseded rows stay",
         "layers/cleaned.py",
-        'how="semi").filter(~pl.col("_object").is_in(objects))\n    fallen',
-        'how="semi")\n    fallen',
+        "else ~taken.held()",
+        "else pl.lit(True)",
         f"{LIVES}::{ONE}[1-keep]",
     ),
     swap(

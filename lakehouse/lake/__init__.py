@@ -4,4 +4,16 @@ from lakehouse.lake.hop import Desired, Hopped, News, hop, walk
 from lakehouse.lake.maintenance import Maintained, maintain
 from lakehouse.lake.table import Conflict, KeyChanged, Lake, Table
 
-__all__ = ["Conflict", "Desired", "Hopped", "KeyChanged", "Lake", "Maintained", "News", "Table", "hop", "maintain", "walk"]
+__all__ = [
+    "Conflict",
+    "Desired",
+    "Hopped",
+    "KeyChanged",
+    "Lake",
+    "Maintained",
+    "News",
+    "Table",
+    "hop",
+    "maintain",
+    "walk",
+]

@@ -43,14 +43,14 @@ class News:
 class Desired:
     """`rows` is all that ought to stand in `scope`: a frame of (group) keys, or None for the whole target.
 
-    `new` says that no row of the scope can be there yet: the rows are appended without a comparison. `upto` says
-    that the sources hold more than this, and how far it goes: the cursors do not move to their versions yet.
+    `new` says that no row of the scope can be there yet: the rows are appended without a comparison. `more` says
+    that the sources hold more than this: the rows are committed and the cursors do not move yet.
     """
 
     rows: pl.DataFrame
     scope: pl.DataFrame | None = None
     new: bool = False
-    upto: str | None = None
+    more: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ def hop(
         if not any(lags(target, source, code) for source in sources):
             return Hopped(target.name, version=target.version)
         desired = work(target, news)
-        cursors = [cursor_at(n.source, code) if desired.upto is None else standing_at(target, n, code) for n in news]
+        cursors = [_cursor(target, n, code, desired.more) for n in news]
         upserts, deletes = (
             (desired.rows, desired.rows.clear()) if desired.new else difference(target, desired, key)
         )
-        if desired.upto is not None and upserts.is_empty() and deletes.is_empty():
+        if desired.more and not desired.new and upserts.is_empty() and deletes.is_empty():
             return Hopped(target.name, version=target.version)
         try:
             if desired.new:
@@ -105,14 +105,20 @@ def hop(
                 raise
             time.sleep(random.uniform(0, 0.05 * 2**look))
             continue
-        tidy(target)
-        return Hopped(target.name, len(upserts), len(deletes), target.version, moved=True)
+        return Hopped(target.name, len(upserts), len(deletes), _tidied(target), moved=True)
     raise AssertionError("unreachable")
+
+
+def _tidied(target: Table) -> int:
+    """The version that the hop left: its own, or its compaction's. The handle may have seen another's by then."""
+    committed = target.version
+    tidy(target)
+    return target.version if target.version <= committed + 1 else committed
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How far a `walk` has come: the versions at which it left its target and holds its source, and where in it."""
+    """How far a `walk` has come: the versions that it left its target at and holds its source at, and where."""
 
     target: int = -1
     source: int = -1
@@ -124,14 +130,14 @@ class Stage:
 def walk(
     open_target: Callable[[], Table],
     open_source: Callable[[], Table],
-    work: Callable[[Table, News, str], Desired],
+    work: Callable[[Table, News, str], tuple[Desired, str]],
     *,
     key: Sequence[str],
     code: str,
 ) -> Hopped:
     """`hop` until the target has read all of its source, a bounded part a commit.
 
-    `work` is told how far the part before it went ("" at first) and tells in `Desired.upto` how far its own goes.
+    `work` is told how far the part before it went ("" at first) and tells how far its own goes ("": to the end).
     The source is held at the version that the first part saw, and the cursor moves to it with the last part. Who
     died on the way begins anew, and so does who finds that another has written to the target in between.
     """
@@ -152,7 +158,7 @@ def walk(
 def _step(
     open_target: Callable[[], Table],
     open_source: Callable[[], Table],
-    work: Callable[[Table, News, str], Desired],
+    work: Callable[[Table, News, str], tuple[Desired, str]],
     stage: Stage,
     key: Sequence[str],
     code: str,
@@ -173,8 +179,8 @@ def _step(
 
     def part(target: Table, news: list[News]) -> Desired:
         nonlocal ahead
-        desired = work(target, news[0], after)
-        ahead = Stage(-1, news[0].source.version, desired.upto or "", stage.lost + (after != stage.after))
+        desired, upto = work(target, news[0], after)
+        ahead = Stage(-1, news[0].source.version, upto, stage.lost + (after != stage.after))
         return desired
 
     done = hop(target, [source], part, key=key, code=code)
@@ -191,15 +197,24 @@ def cursor_at(source: Table, code: str) -> Cursor:
     return Cursor(source.name, source.version, stamp(source.id, code), source.rows)
 
 
-def standing_at(target: Table, news: News, code: str) -> Cursor:
-    """The cursor of a commit that leaves some of the news unread: of two writers on one look only one may go on.
+def standing_at(target: Table, source: Table, code: str) -> Cursor:
+    """The cursor as it is, to be committed again: of two writers who looked at it only one may go on."""
+    return target.cursor(source.name) or unread(source, code)
 
-    As it was; but that nothing is read, where all has to be taken: what such a commit leaves is neither the old
-    state nor the new, and nobody may go on from there by the change feed.
+
+def unread(source: Table, code: str) -> Cursor:
+    return Cursor(source.name, -1, stamp(source.id, code), None if source.rows is None else 0)
+
+
+def _cursor(target: Table, news: News, code: str, more: bool) -> Cursor:
+    """What a commit says was read of a source.
+
+    Where all is to be taken and more is to come, that is nothing: the target is neither the old state nor the new,
+    and nobody may go on from there by the change feed, nor by other code.
     """
-    source = news.source
-    unread = Cursor(source.name, -1, stamp(source.id, code), None if source.rows is None else 0)
-    return unread if news.whole else target.cursor(source.name) or unread
+    if not more:
+        return cursor_at(news.source, code)
+    return unread(news.source, code) if news.whole else standing_at(target, news.source, code)
 
 
 def lags(target: Table | None, source: Table, code: str) -> bool:

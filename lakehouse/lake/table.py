@@ -118,14 +118,14 @@ class Lake:
 class Part:
     """One partition of a table and some of its columns, as a source of its own.
 
-    Its feed is read no further back than `reach` commits: each costs a file of the log, whoever wrote it, and past
-    that the partition whole costs less.
+    Its feed is read no further back than `reach` commits, if that is told: each costs a file of the log, whoever
+    wrote it, and past that the partition whole may cost less.
     """
 
     column: str
     value: str
     columns: tuple[str, ...]
-    reach: int
+    reach: int | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,8 @@ class Table:
         Any failure to read the feed gives None, whatever its type: a file that vacuum took raises a bare
         `Exception`. Reading the table whole is always right, only slower.
         """
-        if since > self.version or (self.part and self.version - since > self.part.reach):
+        reach = self.part.reach if self.part else None
+        if since > self.version or (reach is not None and self.version - since > reach):
             return None
         try:
             feed = self.delta.load_cdf(since + 1, self.version, **self._narrowed())

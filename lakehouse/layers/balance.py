@@ -12,9 +12,10 @@ from collections.abc import Collection
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
+from lakehouse.lake import Desired, Hopped, Lake, News, Table, walk
 from lakehouse.lake.table import schema
 from lakehouse.layers import cleaned, raw
+from lakehouse.layers.portion import portion, told
 
 AT = ["_object", "_generation"]
 COUNTS = schema(
@@ -39,24 +40,23 @@ def open_balance(lake: Lake, dataset: str) -> Table:
 
 def weigh(lake: Lake, dataset: Dataset) -> Hopped:
     """Count the records of each current generation into `balance/<dataset>`."""
-    return hop(
+    return walk(
         lambda: open_balance(lake, dataset.name),
-        [lambda: raw.open_raw(lake, dataset.name)],
-        lambda _, news: _weighed(dataset, news[0]),
+        lambda: told(lake, dataset.name),
+        lambda target, news, after: _weighed(dataset, target, news, after),
         key=["_object"],
         code=dataset.fingerprint,
     )
 
 
-def _weighed(dataset: Dataset, news: News) -> Desired:
-    objects = None if news.whole else cleaned.changed(dataset, news)
-    rows = raw.current(news.source, dataset, objects).collect()
+def _weighed(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
+    taken = portion(dataset, news, after)
+    rows = taken.rows(dataset)
     parts = cleaned.split(dataset, rows)
     counts = [_count(rows, "_read"), _count(parts.good, "_fit")]
     counts += [_count(parts.bad, "_refused"), _count(parts.dropped, "_dropped")]
     frame = pl.concat(counts, how="align").select(list(COUNTS)).with_columns(pl.exclude(AT).fill_null(0))
-    scope = None if objects is None else pl.DataFrame({"_object": objects}, schema={"_object": pl.String})
-    return Desired(frame, scope)
+    return taken.desired(target, frame)
 
 
 def _count(rows: pl.DataFrame, label: str) -> pl.DataFrame:

@@ -11,9 +11,10 @@ import dataframely as dy
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
+from lakehouse.lake import Desired, Hopped, Lake, News, Table, walk
 from lakehouse.lake.table import schema, storable
 from lakehouse.layers import raw as raw_layer
+from lakehouse.layers.portion import Portion, bounded, portion, told
 from lakehouse.layers.raw import ORIGIN
 
 BAD = schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "_text": pl.String})
@@ -34,11 +35,15 @@ class Split:
 
 
 def clean(lake: Lake, dataset: Dataset) -> Hopped:
-    """Upsert what raw has to say into `cleaned/<dataset>`, the newest row of each key."""
-    return hop(
+    """Upsert what raw has to say into `cleaned/<dataset>`, the newest row of each key, a portion a commit.
+
+    While the whole table is taken anew, a reader can meet it half done: a key whose row left the object that is
+    taken is gone until its next newest object comes.
+    """
+    return walk(
         lambda: open_cleaned(lake, dataset),
-        [lambda: raw_layer.open_raw(lake, dataset.name)],
-        lambda target, news: _cleaned(dataset, target, news[0]),
+        lambda: told(lake, dataset.name),
+        lambda target, news, after: _cleaned(dataset, target, news, after),
         key=dataset.keys,
         code=dataset.fingerprint,
     )
@@ -55,59 +60,70 @@ def open_quarantine(lake: Lake, dataset: Dataset) -> Table:
 
 def quarantine(lake: Lake, dataset: Dataset) -> Hopped:
     """Keep every bad record of the current generations in `quarantine/<dataset>`, with its reasons."""
-    return hop(
+    return walk(
         lambda: open_quarantine(lake, dataset),
-        [lambda: raw_layer.open_raw(lake, dataset.name)],
-        lambda _, news: _quarantined(dataset, news[0]),
+        lambda: told(lake, dataset.name),
+        lambda target, news, after: _quarantined(dataset, target, news, after),
         key=["_object", "_record"],
         code=dataset.fingerprint,
     )
 
 
-def _cleaned(dataset: Dataset, target: Table, news: News) -> Desired:
-    if news.whole:
-        parts = split(dataset, raw_layer.current(news.source, dataset).collect())
-        if parts.raised and parts.good.is_empty():
-            raise parts.raised[-1]
-        return Desired(storable(newest(dataset, parts.good)))
-    objects = changed(dataset, news)
-    batch = split(dataset, raw_layer.current(news.source, dataset, objects).collect()).good
-    held = target.scan().filter(pl.col("_object").is_in(objects)).select(dataset.keys).collect()
-    scope = pl.concat([storable(batch).select(dataset.keys), held]).unique()
-    rest = target.scan().join(scope.lazy(), on=dataset.keys, how="semi").filter(~pl.col("_object").is_in(objects))
-    fallen = _elsewhere(dataset, news.source, objects, held)
-    rows = pl.concat([storable(batch), rest.select(batch.columns).collect(), fallen])
-    return Desired(newest(dataset, rows), scope)
+def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
+    """The newest row of each key that these objects carry or carried.
+
+    Where all is taken, only the rows of objects that this walk has passed are believed: no other code wrote them.
+    """
+    taken = portion(dataset, news, after)
+    parts = split(dataset, taken.rows(dataset))
+    if taken.whole and not after and parts.raised and parts.good.is_empty():
+        raise parts.raised[-1]
+    batch = storable(parts.good)
+    held = _like(batch, target.scan().filter(taken.held()))
+    scope = pl.concat([batch, held]).select(dataset.keys).unique()
+    believed = pl.col("_object").is_in(taken.past) if taken.whole else ~taken.held()
+    rest = target.scan().join(scope.lazy(), on=dataset.keys, how="semi").filter(believed)
+    rows = newest(dataset, pl.concat([batch, _like(batch, rest)]))
+    if not taken.whole:
+        fallen = _elsewhere(dataset, taken, _outdone(dataset, held, rows))
+        rows = newest(dataset, pl.concat([rows, fallen]))
+    return Desired(rows, scope, more=not taken.last), taken.after
 
 
-def _elsewhere(dataset: Dataset, raw: Table, objects: Sequence[str], keys: pl.DataFrame) -> pl.DataFrame:
+def _like(batch: pl.DataFrame, rows: pl.LazyFrame) -> pl.DataFrame:
+    """The rows in the batch's columns and types, null where they lack one."""
+    there = [c for c in batch.columns if c in rows.collect_schema()]
+    found = rows.select(pl.col(c).cast(batch.schema[c]) for c in there).collect()
+    return pl.concat([batch.clear(), found], how="diagonal")
+
+
+def _outdone(dataset: Dataset, held: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The keys of which the row that stood is newer than what stands now: a row that it outdid may be so, too."""
+    both = pl.concat([held.with_columns(_stood=pl.lit(True)), rows.with_columns(_stood=pl.lit(False))])
+    return newest(dataset, both).filter(pl.col("_stood")).select(dataset.keys)
+
+
+def _elsewhere(dataset: Dataset, taken: Portion, keys: pl.DataFrame) -> pl.DataFrame:
     """What other objects say of keys whose row came from an object that changed: the only look back into raw."""
-    if keys.is_empty():
-        return storable(split(dataset, _nothing()).good)
-    others = raw_layer.current(raw, dataset).filter(~pl.col("_object").is_in(list(objects))).collect()
-    return storable(split(dataset, others).good).join(keys, on=dataset.keys, how="semi")
+    found = [storable(split(dataset, _nothing()).good)]
+    if not keys.is_empty():
+        heads = raw_layer.current_heads(taken.raw, dataset).filter(~pl.col("_object").is_in(taken.objects))
+        for others in bounded(heads.collect()):
+            rows = raw_layer.current(taken.raw, dataset, others).collect()
+            found.append(storable(split(dataset, rows).good).join(keys, on=dataset.keys, how="semi"))
+    return pl.concat(found)
 
 
-def _quarantined(dataset: Dataset, news: News) -> Desired:
-    objects = None if news.whole else changed(dataset, news)
-    rows = raw_layer.current(news.source, dataset, objects).collect()
-    scope = None if objects is None else pl.DataFrame({"_object": objects}, schema={"_object": pl.String})
-    return Desired(split(dataset, rows).bad, scope)
-
-
-def changed(dataset: Dataset, news: News) -> list[str]:
-    """The objects of which the news tell a head that counts."""
-    assert news.changes is not None
-    heads = news.changes.filter(pl.col("_part") == "head")
-    if dataset.on_delete == "keep":
-        heads = heads.filter(pl.col("_state") != "gone")
-    return heads["_object"].unique().to_list()
+def _quarantined(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
+    taken = portion(dataset, news, after)
+    return taken.desired(target, split(dataset, taken.rows(dataset)).bad)
 
 
 def newest(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
     """One row a key: the last in the dataset's total order, whatever the order of arrival."""
     order = [*dataset.order_by, "_modified", "_object", "_record"]
-    return rows.sort(order, nulls_last=False).unique(subset=dataset.keys, keep="last", maintain_order=True)
+    ordered = rows.sort(order, nulls_last=False, maintain_order=True)
+    return ordered.unique(subset=dataset.keys, keep="last", maintain_order=True)
 
 
 def split(dataset: Dataset, rows: pl.DataFrame) -> Split:

@@ -9,6 +9,7 @@ from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Lake
 from lakehouse.lake.hop import lags
 from lakehouse.layers import raw
+from lakehouse.layers.portion import by_heads
 
 Items = Callable[[Serving], ItemTable]
 
@@ -27,9 +28,10 @@ def lagging(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str,
 def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: Items) -> str | None:
     if raw.lag(lake, dataset.name):
         return f"raw/{dataset.name}"
-    source = lake.open(raw.name(dataset.name))
-    if source is None:
+    table = lake.open(raw.name(dataset.name))
+    if table is None:
         return None
+    source = by_heads(table)
     for layer in ("cleaned", "quarantine", "balance"):
         if lags(lake.open(f"{layer}/{dataset.name}"), source, dataset.fingerprint):
             return f"{layer}/{dataset.name}"

@@ -1,0 +1,79 @@
+"""raw → portions: the objects that a target of raw has yet to take, bounded as raw's own commits are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from lakehouse.dataset import Dataset
+from lakehouse.lake import Desired, Lake, News, Table
+from lakehouse.lake.table import Part
+from lakehouse.layers import raw as raw_layer
+
+TOLD = ("_object", "_state", "_size", "_modified")
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Some objects, of those `past` and those to come. `raw`: their table, at the version that the walk holds."""
+
+    raw: Table
+    objects: list[str]
+    past: list[str]
+    last: bool
+    whole: bool
+
+    @property
+    def after(self) -> str:
+        return "" if self.last else self.objects[-1]
+
+    def rows(self, dataset: Dataset) -> pl.DataFrame:
+        return raw_layer.current(self.raw, dataset, self.objects).collect()
+
+    def held(self) -> pl.Expr:
+        """Of a target's rows those of these objects; at the end of a whole walk, of unknown ones too."""
+        mine = pl.col("_object").is_in(self.objects)
+        return mine | ~pl.col("_object").is_in(self.past + self.objects) if self.whole and self.last else mine
+
+    def desired(self, target: Table, rows: pl.DataFrame) -> tuple[Desired, str]:
+        """`rows` are all that the target ought to hold of these objects."""
+        scope = target.scan().filter(self.held()).select("_object").unique().collect()
+        return Desired(rows, scope, more=not self.last), self.after
+
+
+def told(lake: Lake, dataset: str) -> Table:
+    return by_heads(raw_layer.open_raw(lake, dataset))
+
+
+def by_heads(raw: Table) -> Table:
+    """Raw as its targets follow it: the news of a backlog are one row an object."""
+    return replace(raw, part=Part("_part", "head", TOLD))
+
+
+def portion(dataset: Dataset, news: News, after: str) -> Portion:
+    """The objects after `after`, the newest first: what an older one says of their keys is then no change."""
+    heads = news.source.scan().collect() if news.changes is None else news.changes
+    if dataset.on_delete == "keep":
+        heads = heads.filter(pl.col("_state") != "gone")
+    parts = [*bounded(heads)]
+    done = [part[-1] for part in parts].index(after) + 1 if after else 0
+    past = [key for part in parts[:done] for key in part]
+    objects = parts[done] if parts else []
+    return Portion(replace(news.source, part=None), objects, past, done + 1 >= len(parts), news.whole)
+
+
+def bounded(heads: pl.DataFrame) -> Iterator[list[str]]:
+    """The heads' objects, the newest first, as many at once as raw takes in a commit."""
+    sizes = heads.group_by("_object").agg(pl.col("_size").max().fill_null(0), pl.col("_modified").max())
+    part: list[str] = []
+    taken = 0
+    for key, size, _ in sizes.sort("_modified", "_object", descending=True).iter_rows():
+        taken += size
+        if part and (taken > raw_layer.BYTES or len(part) == raw_layer.BATCH):
+            yield part
+            part, taken = [], size
+        part.append(key)
+    if part:
+        yield part
