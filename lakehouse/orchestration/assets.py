@@ -1,6 +1,7 @@
 """datasets → assets: one a table, each a verb of the engine and what it has to tell."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
@@ -13,9 +14,10 @@ from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.landing import inbox
 from lakehouse.layers import balance, cleaned, raw, serving
 from lakehouse.orchestration.resources import LakehouseResource
-from lakehouse.orchestration.sensor import FAILURES, LEFT
+from lakehouse.orchestration.sensor import DATASET, FAILURES, LEFT
 
 OWNERS = ["team:data"]
+ABOUT = ["_object", "_generation", "_state", "_records", "_size"]
 LISTED = 50
 """Objects, differences and the like that one materialization names."""
 
@@ -65,17 +67,14 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         done = raw.ingest(lake, lakehouse.bucket(), dataset, run=run.run_id, failures=failures)
         if done.left:
             context.instance.add_run_tags(run.run_id, {LEFT: str(len(done.left))})
-        heads = raw.heads(raw.open_raw(lake, dataset.name)).filter(pl.col("_run") == run.run_id).collect()
+        heads = heads_of(lake, context, dataset.name)
         refused = heads.filter(pl.col("_state") == "refused").select(pl.col("_reason").alias("reason"), "_object")
         left = pl.DataFrame({"reason": done.left}, schema={"reason": pl.String})
-        objects = heads.select("_object", "_generation", "_state", "_records", "_size")
         told = {
-            "objects": table_of(objects),
-            "objects_read": len(heads),
             "dagster/column_schema": _schema(raw.open_raw(lake, dataset.name).scan().collect_schema()),
         }
         return dg.MaterializeResult(
-            metadata=_metadata(lake, done) | told,
+            metadata=_metadata(lake, done, heads) | told,
             data_version=_version(lake, done),
             check_results=[checked("readable", pl.concat([refused, left], how="diagonal"), warn=True)],
         )
@@ -127,13 +126,14 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
     )
     def assets(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> Iterator[Any]:
         lake = lakehouse.lake
+        heads = heads_of(lake, context, dataset.name)
         for key, verb in ((good, cleaned.clean), (bad, cleaned.quarantine)):
             done = verb(lake, dataset)
             yield dg.MaterializeResult(
-                asset_key=key, metadata=_metadata(lake, done), data_version=_version(lake, done)
+                asset_key=key, metadata=_metadata(lake, done, heads), data_version=_version(lake, done)
             )
         balance.weigh(lake, dataset)
-        objects = _objects(lake, dataset, context.run.run_id)
+        objects = heads["_object"].unique().to_list()
         wrong = balance.unbalanced(lake, dataset, objects)
         yield checked("balance", wrong, good)
         yield checked("contract", cleaned.violations(lake, dataset, objects), good)
@@ -154,12 +154,13 @@ def _serving(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
         description=_first_line(one.compute.__doc__),
         code_version=one.fingerprint,
     )
-    def asset(lakehouse: LakehouseResource) -> dg.MaterializeResult:
-        done = serving.serve(lakehouse.lake, one, datasets)
-        schema = _schema(_opened(lakehouse.lake, done).scan().collect_schema())
+    def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
+        lake = lakehouse.lake
+        done = serving.serve(lake, one, datasets)
+        schema = _schema(_opened(lake, done).scan().collect_schema())
         return dg.MaterializeResult(
-            metadata=_metadata(lakehouse.lake, done) | {"dagster/column_schema": schema},
-            data_version=_version(lakehouse.lake, done),
+            metadata=_metadata(lake, done, heads_of(lake, context)) | {"dagster/column_schema": schema},
+            data_version=_version(lake, done),
         )
 
     return asset
@@ -183,7 +184,7 @@ def _dynamodb(one: Serving) -> dg.AssetsDefinition:
         description=f"The items of {one.name}, as applications read them.",
         check_specs=[dg.AssetCheckSpec("agreement", asset=key, description=AGREEMENT)],
     )
-    def asset(lakehouse: LakehouseResource) -> dg.MaterializeResult:
+    def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         items = lakehouse.items(one)
         written = sync.publish(lakehouse.lake, one, items) or Written()
         differing = sync.verify_written(lakehouse.lake, one, items, written)
@@ -196,6 +197,8 @@ def _dynamodb(one: Serving) -> dg.AssetsDefinition:
                 "deleted": written.deleted,
                 "stale": written.stale,
                 "rejected": len(rejected),
+                "objects": table_of(heads_of(lakehouse.lake, context).select(ABOUT)),
+                "source": f"serving/{one.name}",
                 "dagster/table_name": items.name,
                 "dagster/storage_kind": "dynamodb",
                 "key": ", ".join(one.keys),
@@ -225,7 +228,7 @@ def checked(
     )
 
 
-def _metadata(lake: Lake, done: Hopped) -> dict[str, Any]:
+def _metadata(lake: Lake, done: Hopped, heads: pl.DataFrame) -> dict[str, Any]:
     table = _opened(lake, done)
     return {
         "dagster/row_count": table.scan().select(pl.len()).collect().item(),
@@ -235,6 +238,8 @@ def _metadata(lake: Lake, done: Hopped) -> dict[str, Any]:
         "delta_version": table.version,
         "upserted": done.upserted,
         "deleted": done.deleted,
+        "objects": table_of(heads.select(ABOUT)),
+        "objects_read": len(heads),
     }
 
 
@@ -252,10 +257,16 @@ def _opened(lake: Lake, done: Hopped) -> Table:
     return table
 
 
-def _objects(lake: Lake, dataset: Dataset, run: str) -> list[str]:
-    """The objects that a run read, refused or found gone."""
-    heads = raw.heads(raw.open_raw(lake, dataset.name)).filter(pl.col("_run") == run)
-    return heads.select("_object").collect()["_object"].unique().to_list()
+def heads_of(lake: Lake, context: dg.AssetExecutionContext, dataset: str | None = None) -> pl.DataFrame:
+    """The heads that this run committed: the objects that it read, refused or found gone."""
+    dataset = dataset or context.run.tags.get(DATASET)
+    return _heads(lake.root, dataset, context.run.run_id) if dataset else pl.DataFrame(schema=raw.HEAD)
+
+
+@lru_cache(maxsize=1)
+def _heads(root: str, dataset: str, run: str) -> pl.DataFrame:
+    """Kept for the steps after raw, which run in the same process."""
+    return raw.heads(raw.open_raw(Lake(root), dataset)).filter(pl.col("_run") == run).collect()
 
 
 def table_of(frame: pl.DataFrame) -> dg.MetadataValue:
