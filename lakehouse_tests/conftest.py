@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,40 @@ from lakehouse.landing.queue import Budget, Queue
 from lakehouse.layers import balance, cleaned, raw, serving
 from lakehouse.local import aws
 
+SECOND = "TEST_ON_MOTO"
+"""Set, the suite runs against moto: a second opinion on what is a fact and what the first emulator's habit."""
+
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    running = aws.start(tmp_path_factory.mktemp("home"))
-    environment = running.environment()
-    before = dict(os.environ)
-    os.environ.update(environment)
-    yield environment
-    os.environ.clear()
-    os.environ.update(before)
-    running.stop()
+    with _moto() if os.environ.get(SECOND) else _ministack(tmp_path_factory.mktemp("home")) as environment:
+        before = dict(os.environ)
+        os.environ.update(environment)
+        yield environment
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _ministack(home: Path) -> Iterator[dict[str, str]]:
+    running = aws.start(home)
+    try:
+        yield running.environment()
+    finally:
+        running.stop()
+
+
+@contextmanager
+def _moto() -> Iterator[dict[str, str]]:
+    from moto.server import ThreadedMotoServer
+
+    port = aws.free_port()
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    try:
+        yield aws.LocalAws(port, None).environment()
+    finally:
+        server.stop()
 
 
 @dataclass

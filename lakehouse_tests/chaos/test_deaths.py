@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from itertools import count
 
 import pytest
@@ -30,6 +31,7 @@ SENSOR = [
 ]
 VISIBILITY = 60
 """Seconds until SQS gives the messages of a dead sensor to the next one."""
+PROCESSES = ["ps", "-eww", "-o", "pid,pgid,args"]
 numbers = count(10)
 
 
@@ -68,12 +70,17 @@ def test_a_part_of_dagster_that_is_killed_is_started_again(mined_house: House, p
     mined_house.land({f"flights/{number}.csv": sample.flights(("AA", number, 30))})
     seconds = mined_house.comes_right()
     print(f"\n{part}: {seconds:.1f} s")
-    assert seconds < SLOWEST
+    assert seconds < 2 * SLOWEST  # Dagster itself takes half a minute to stop what is left of it
 
 
 def process_of(house: House, part: str) -> int:
-    """The first process of the house's own group whose command names a part."""
-    told = subprocess.run(["ps", "-eww", "-o", "pid,pgid,args"], check=True, capture_output=True, text=True).stdout
-    lines = [line.split(None, 2) for line in told.splitlines()[1:]]
-    mine = {pgid for _, pgid, command in lines if str(house.mines) in command}
-    return min(int(pid) for pid, pgid, command in lines if pgid in mine and part in command)
+    """The first process of the house's own group whose command names a part, once it is there."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        told = subprocess.run(PROCESSES, check=True, capture_output=True, text=True).stdout
+        lines = [line.split(None, 2) for line in told.splitlines()[1:]]
+        mine = {pgid for _, pgid, command in lines if str(house.mines) in command}
+        if found := [int(pid) for pid, pgid, command in lines if pgid in mine and part in command]:
+            return min(found)
+        time.sleep(0.5)
+    raise AssertionError(f"there is no {part}")
