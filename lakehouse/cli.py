@@ -38,8 +38,9 @@ def _interrupted(*_: object) -> None:
 
 @main.command()
 @click.option("--drip", type=float, metavar="SECONDS", help="Land one more day of flights every so often.")
-def up(drip: float | None) -> None:
-    """Start the local AWS and Dagster, and stay up until Ctrl-C."""
+@click.option("--empty", is_flag=True, help="Land no sample into an empty bucket.")
+def up(drip: float | None, empty: bool) -> None:
+    """Start the local AWS and Dagster, and stay up until Ctrl-C. A first start lands a week of flights."""
     from lakehouse.landing.objects import Bucket
     from lakehouse.local import feed, house
     from lakehouse.settings import client
@@ -51,19 +52,23 @@ def up(drip: float | None) -> None:
             click.echo(f"Dagster  {address}\nAWS      {os.environ['AWS_ENDPOINT_URL']}")
             click.echo(f"Landing  s3://{settings.bucket}\nCtrl-C stops everything.")
             bucket = Bucket(client("s3"), settings.required("bucket"))
-            days = range(365) if drip else []
-            if drip:
-                for key, body in feed.reference():
-                    bucket.put(key, body)
-            for day in days:
-                for key, body in [*feed.flights(1, day), *feed.weather(1, day)]:
-                    bucket.put(key, body)
-                    click.echo(f"landed {key}")
-                time.sleep(drip or 0)
+            there = {found.key for found in bucket.list()}
+            if not there and not empty:
+                _land_all(bucket, [*feed.reference(), *feed.flights(7), *feed.weather(7)])
+            for day in range(365) if drip else []:
+                new = [(k, b) for k, b in [*feed.flights(1, day), *feed.weather(1, day)] if k not in there]
+                _land_all(bucket, new)
+                time.sleep(drip if new and drip else 0)
             while True:
                 time.sleep(3600)
     except KeyboardInterrupt:
         click.echo("stopped")
+
+
+def _land_all(bucket: Any, files: list[tuple[str, bytes]]) -> None:
+    for key, body in files:
+        bucket.put(key, body)
+        click.echo(f"landed {key}")
 
 
 @main.command()
@@ -79,6 +84,7 @@ def demo(days: int) -> None:
         click.echo(f"{time.monotonic() - began:6.1f} s  {text}")
 
     settings = Settings.load()
+    fresh = not settings.home.exists() and _cloned_at() > time.time() - 3600
     say("starting the local AWS")
     with house.local_aws(settings):
         say("starting Dagster")
@@ -87,8 +93,16 @@ def demo(days: int) -> None:
             summary = job.run(Settings.load(), say, days)
     _print_summary(summary)
     click.echo(f"\nFrom start to summary: {time.monotonic() - began:.1f} s")
+    if fresh:
+        click.echo(f"From clone to summary: {time.time() - _cloned_at():.0f} s")
     if summary.broken:
         raise Failure("; ".join(summary.broken), "please report this, with .lakehouse/dagster.log")
+
+
+def _cloned_at() -> float:
+    """When this checkout was made, in epoch seconds; 0 if that is not known."""
+    made = Path(__file__).parents[1] / ".git" / "description"
+    return made.stat().st_mtime if made.exists() else 0.0
 
 
 def _print_summary(summary: Any) -> None:
@@ -126,13 +140,16 @@ def land(paths: tuple[Path, ...], prefix: str) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
-    """The queue, every table, what lags, every DynamoDB table."""
+    """The queue, every table, every DynamoDB table, and how far each is from its source.
+
+    Lag is in events for raw, in commits for the others. Items are counted by a scan.
+    """
     import polars as pl
 
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
     from lakehouse.landing.queue import Queue
-    from lakehouse.layers.lag import lagging
+    from lakehouse.layers.lag import distances
     from lakehouse.layers.tables import standing
     from lakehouse.local.demo import items_of
     from lakehouse.settings import client
@@ -141,26 +158,37 @@ def status(as_json: bool) -> None:
     lake, datasets = Lake(settings.lake), load()
     queue = Queue(client("sqs"), _required(settings, "queue_url")).depth()
     dead = Queue(client("sqs"), settings.dead_letter_url).depth().waiting if settings.dead_letter_url else None
+    lags = distances(lake, datasets, lambda s: items_of(settings, s))
     tables = {
-        name: {"rows": table.scan().select(pl.len()).collect().item(), "version": table.version}
+        name: {
+            "rows": table.scan().select(pl.len()).collect().item(),
+            "version": table.version,
+            "lag": lags.get(name, 0),
+            "committed_at": table.committed_at.isoformat(timespec="seconds"),
+        }
         for name, table in standing(lake, datasets).items()
     }
     items = {}
     for serving in (s for d in datasets.values() for s in d.serving if s.publish):
-        cursor = items_of(settings, serving).peek()
-        items[serving.name] = {"version": cursor.version if cursor else None}
-    behind = lagging(lake, datasets, lambda s: items_of(settings, s))
+        held = items_of(settings, serving)
+        cursor = held.peek()
+        items[serving.name] = {
+            "items": held.count() if cursor else 0,
+            "version": cursor.version if cursor else None,
+            "lag": lags.get(f"dynamodb/{serving.name}", 0),
+        }
     queues = {"waiting": queue.waiting, "in_flight": queue.in_flight, "dead": dead}
-    found = {"queue": queues, "tables": tables, "dynamodb": items, "behind": behind}
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps({"queue": queues, "tables": tables, "dynamodb": items}))
         return
-    click.echo(f"queue: {queue.waiting} waiting, {queue.in_flight} in flight, {dead} dead")
+    click.echo(f"queue: {queue.waiting} waiting, {queue.in_flight} in flight, {dead} dead\n")
+    click.echo(f"{'table':34} {'rows':>9} {'version':>8} {'lag':>5}  last commit")
     for name, facts in tables.items():
-        click.echo(f"{name:34} {facts['rows']:>9,} rows  version {facts['version']}")
+        committed = str(facts["committed_at"])
+        click.echo(f"{name:34} {facts['rows']:>9,} {facts['version']:>8} {facts['lag']:>5}  {committed}")
+    click.echo(f"\n{'DynamoDB':34} {'items':>9} {'version':>8} {'lag':>5}")
     for name, facts in items.items():
-        click.echo(f"dynamodb/{name:25} version {facts['version']}")
-    click.echo(f"behind: {', '.join(behind.values()) or 'nothing'}")
+        click.echo(f"{name:34} {facts['items']:>9,} {facts['version']!s:>8} {facts['lag']:>5}")
 
 
 @main.command()

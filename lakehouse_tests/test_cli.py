@@ -10,6 +10,9 @@ from click.testing import CliRunner, Result
 from lakehouse.cli import main
 from lakehouse.lake import Lake
 from lakehouse.layers import raw
+from lakehouse_tests import sample
+from lakehouse_tests.conftest import Road
+from lakehouse_tests.test_road import land
 
 
 @pytest.fixture
@@ -76,3 +79,85 @@ def test_maintain_names_every_table(lake: Lake) -> None:
         "raw/airlines: 0 files deleted",
         "cleaned/airlines: 0 files deleted",
     ]
+
+
+@pytest.fixture
+def house(road: Road, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Road:
+    """A road that was walked, as the command line finds it."""
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
+    monkeypatch.setenv("LAKEHOUSE_LAKE", road.lake.root)
+    monkeypatch.setenv("LAKEHOUSE_LANDING_BUCKET", road.bucket.name)
+    monkeypatch.setenv("LAKEHOUSE_QUEUE_URL", road.queue.url)
+    monkeypatch.setenv("LAKEHOUSE_TABLE_PREFIX", road.prefix)
+    land(road, sample.FILES)
+    while road.receive():
+        pass
+    road.hops()
+    return road
+
+
+def run(*words: str, code: int = 0) -> str:
+    found = CliRunner().invoke(main, [*words])
+    assert found.exit_code == code, found.output
+    return found.output
+
+
+def test_status_tells_rows_versions_lag_and_items(house: Road) -> None:
+    told = json.loads(run("status", "--json"))
+    assert told["queue"] == {"waiting": 0, "in_flight": 0, "dead": None}
+    assert told["tables"]["cleaned/flights"]["rows"] == 3
+    assert {t["lag"] for t in [*told["tables"].values(), *told["dynamodb"].values()]} == {0}
+    assert told["dynamodb"]["carrier_punctuality"]["items"] == 2
+    house.announce("flights/1.csv")
+    assert json.loads(run("status", "--json"))["tables"]["raw/flights"]["lag"] == 1
+    assert "carrier_punctuality" in run("status")
+
+
+def test_land_uploads_below_a_prefix_and_its_event_arrives(house: Road, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_bytes(sample.flights(("AA", 99, 1)))
+    assert "flights/new.csv" in run("land", str(file), "--prefix", "flights/")
+    house.receive()
+    house.hops()
+    assert json.loads(run("get", "carrier_punctuality", "carrier=AA"))["flights"] == 3
+
+
+def test_get_says_what_is_wrong_and_what_to_do(house: Road) -> None:
+    assert "Hint" in run("get", "carrier_punctuality", "carrier=ZZ", code=1)
+    assert "the key of carrier_punctuality is carrier" in run("get", "carrier_punctuality", "plane=1", code=1)
+    assert "no serving table nothing" in run("get", "nothing", "a=1", code=1)
+
+
+def test_verify_lists_differences_and_repairs_them(house: Road) -> None:
+    assert "carrier_punctuality: 0 differences" in run("verify")
+    one = next(s for s in house.servings() if s.name == "carrier_punctuality")
+    items = house.items(one)
+    house.dynamodb.delete_item(TableName=items.name, Key={"_key": {"S": "AA"}})
+    assert "AA" in run("verify", "carrier_punctuality", code=1)
+    run("verify", "carrier_punctuality", "--repair")
+    assert "carrier_punctuality: 0 differences" in run("verify", "carrier_punctuality")
+
+
+def test_reconcile_announces_what_no_event_told(house: Road) -> None:
+    assert "flights: 0 objects" in run("reconcile", "flights")
+    house.bucket.client.delete_object(Bucket=house.bucket.name, Key="flights/1.csv")
+    assert "flights: 1 objects" in run("reconcile")
+    assert "no dataset nothing" in run("reconcile", "nothing", code=1)
+
+
+def test_env_prints_exports_that_a_shell_takes(house: Road, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("AWS_ENDPOINT_URL=http://127.0.0.1:1\n")
+    assert run("env") == "export AWS_ENDPOINT_URL='http://127.0.0.1:1'\n"
+
+
+def test_maintain_leaves_every_row(house: Road) -> None:
+    before = answer("select count(*) as n from cleaned.flights")
+    run("maintain")
+    assert answer("select count(*) as n from cleaned.flights") == before
+
+
+@pytest.mark.parametrize(
+    "command", ["up", "demo", "env", "land", "status", "sql", "get", "verify", "reconcile", "maintain"]
+)
+def test_every_command_tells_its_use(command: str) -> None:
+    assert "Usage" in run(command, "--help")

@@ -225,6 +225,16 @@ class ItemTable:
             else:
                 raise Throttled(f"{self.name}: {len(wanted)} keys were left unread")
 
+    def count(self) -> int:
+        """The number of live items, by a scan that reads them all."""
+        live = {
+            "FilterExpression": "attribute_not_exists(#d) AND #k <> :control",
+            "ExpressionAttributeNames": {"#d": DELETED, "#k": KEY},
+            "ExpressionAttributeValues": {":control": {"S": CONTROL}},
+        }
+        pages = self.client.get_paginator("scan").paginate(TableName=self.name, Select="COUNT", **live)
+        return sum(page["Count"] for page in pages)
+
     def scan(self, *, tombstones: bool = False) -> Iterator[Item]:
         """Every live item, on request every tombstone too, read consistently, a page at a time."""
         start: dict[str, Any] = {}

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,11 @@ class Table:
     @property
     def version(self) -> int:
         return self.delta.version()
+
+    @property
+    def committed_at(self) -> datetime:
+        """When the handle's version was committed."""
+        return datetime.fromtimestamp(self.delta.history(1)[0]["timestamp"] / 1000, UTC)
 
     @property
     def columns(self) -> list[str]:

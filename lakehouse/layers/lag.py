@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.dynamodb.table import ItemTable
-from lakehouse.lake import Lake
-from lakehouse.lake.hop import lags
+from lakehouse.lake import Lake, Table
+from lakehouse.lake.hop import cursor_at, lags
 from lakehouse.layers import raw
 from lakehouse.layers.portion import by_heads
 
@@ -48,3 +48,32 @@ def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: It
             if cursor is None or (cursor.table_id, cursor.version) != (table.id, table.version):
                 return f"dynamodb/{serving.name}"
     return None
+
+
+def distances(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str, int]:
+    """How far each table is from its source: raw in events, the others in commits, the farthest source's."""
+    found: dict[str, int] = {}
+    for name, dataset in datasets.items():
+        found[raw.name(name)] = raw.lag(lake, name)
+        if source := lake.open(raw.name(name)):
+            for layer in ("cleaned", "quarantine", "balance"):
+                found[f"{layer}/{name}"] = distance(lake, f"{layer}/{name}", by_heads(source), dataset.fingerprint)
+    for serving in (s for d in datasets.values() for s in d.serving):
+        table = f"serving/{serving.name}"
+        sources = [t for u in serving.upstreams if (t := lake.open(f"cleaned/{u}"))]
+        found[table] = max((distance(lake, table, s, serving.fingerprint) for s in sources), default=0)
+        if serving.publish and (made := lake.open(table)):
+            cursor = items(serving).peek()
+            same = cursor is not None and cursor.table_id == made.id
+            found[f"dynamodb/{serving.name}"] = (
+                made.version - cursor.version if cursor and same else made.version + 1
+            )
+    return found
+
+
+def distance(lake: Lake, target: str, source: Table, code: str) -> int:
+    table = lake.open(target)
+    cursor = table.cursor(source.name) if table else None
+    if cursor is None or cursor.stamp != cursor_at(source, code).stamp:
+        return source.version + 1
+    return source.version - cursor.version
