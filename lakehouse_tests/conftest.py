@@ -1,6 +1,10 @@
 """One local AWS for the whole suite; a fresh lake, bucket and table names for each test."""
 
 import os
+import socket
+import subprocess
+import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,15 +50,22 @@ def _ministack(home: Path) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _moto() -> Iterator[dict[str, str]]:
-    from moto.server import ThreadedMotoServer
-
+    """In a process of its own: delta-rs holds Python's lock in calls that a server here would have to answer."""
     port = aws.free_port()
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
-    server.start()
-    try:
-        yield aws.LocalAws(port, None).environment()
-    finally:
-        server.stop()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            while not _listens(port):
+                assert server.poll() is None
+                time.sleep(0.1)
+            yield aws.LocalAws(port, None).environment()
+        finally:
+            server.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass

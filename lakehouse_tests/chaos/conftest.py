@@ -24,6 +24,8 @@ from lakehouse_tests.oracle import Files
 from lakehouse_tests.test_road import check
 
 OURS = ("AWS_", "LAKEHOUSE_", "DAGSTER_")
+VISIBILITY = {"VisibilityTimeout": "10"}
+"""The messages of a dead sensor come back after this; the template's 60 seconds would only be waited for."""
 WORKSPACE = """load_from:
   - python_module:
       module_name: lakehouse_tests.chaos.mined
@@ -111,4 +113,6 @@ def mined_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with environment(LAKEHOUSE_HOME=str(home), MINES=str(mines)), ExitStack() as stack:
         stack.enter_context(house.local_aws(Settings.load()))
         stack.enter_context(house.dagster(Settings.load(), workspace=workspace))
-        yield House(road_here(), home, mines, {})
+        road = road_here()
+        road.queue.client.set_queue_attributes(QueueUrl=road.queue.url, Attributes=VISIBILITY)
+        yield House(road, home, mines, {})

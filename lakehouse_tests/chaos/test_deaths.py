@@ -17,11 +17,8 @@ SLOWEST = 60
 """Seconds from a death to the oracle's state: found by run monitoring, one pause, one run."""
 WORKER = [
     "after Bucket.get lakehouse-landing",
-    "before Table.append raw/flights",
     "after Table.append raw/flights",
     "before Table.apply cleaned/flights",
-    "after Table.apply serving/carrier_punctuality",
-    "before ItemTable._put lakehouse-carrier_punctuality",
     "after ItemTable._put lakehouse-carrier_punctuality",
     "before ItemTable.advance lakehouse-carrier_punctuality",
 ]
@@ -29,8 +26,6 @@ SENSOR = [
     "before Table.append landing/inbox",
     "before Queue.delete ",
 ]
-VISIBILITY = 60
-"""Seconds until SQS gives the messages of a dead sensor to the next one."""
 PROCESSES = ["ps", "-eww", "-o", "pid,pgid,args"]
 numbers = count(10)
 
@@ -50,20 +45,20 @@ def test_a_run_that_dies_at_a_door_is_taken_up_again(mined_house: House, door: s
 
 @pytest.mark.parametrize("door", SENSOR)
 def test_a_sensor_that_dies_at_a_door_is_taken_up_again(mined_house: House, door: str) -> None:
-    killed(mined_house, door, VISIBILITY)
+    killed(mined_house, door)
 
 
-def killed(house: House, door: str, more: float = 0) -> None:
+def killed(house: House, door: str) -> None:
     number = next(numbers)
     house.arm(door)
     house.land({f"flights/{number}.csv": sample.flights(("AA", number, 30), ("UA", 2, number))})
     house.dies()
     seconds = house.comes_right()
     print(f"\n{door}: {seconds:.1f} s")
-    assert seconds < SLOWEST + more
+    assert seconds < SLOWEST
 
 
-@pytest.mark.parametrize("part", ["dagster._daemon", "dagster_webserver", "dagster dev", "code-server start"])
+@pytest.mark.parametrize("part", ["dagster._daemon", "dagster dev", "code-server start"])
 def test_a_part_of_dagster_that_is_killed_is_started_again(mined_house: House, part: str) -> None:
     os.kill(process_of(mined_house, part), signal.SIGKILL)
     number = next(numbers)
