@@ -41,7 +41,7 @@ def tidy(table: Table) -> bool:
     if not crowded(table):
         return False
     try:
-        table.delta.optimize.compact(target_size=TARGET, post_commithook_properties=HOOKS)
+        table.delta.optimize.compact(target_size=TARGET, max_concurrent_tasks=1, post_commithook_properties=HOOKS)
     except CommitFailedError:
         return False
     return True

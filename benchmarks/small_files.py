@@ -1,0 +1,171 @@
+"""1,000 small files at once: drain and raw ingest, against one Delta write per file.
+
+    .venv/bin/python -m benchmarks.small_files --repeats 3
+
+Both read the same objects of about 100 KB from a local AWS. `per file` is the function-per-object pattern: get,
+`read_csv`, append, for each object; it takes what it can parse. `mixed`: 1 % of the files are broken (ragged, not
+UTF-8, empty, with a doubled name in the header) and the others have three variants of the header; `clean`: all are
+alike and well. The ways take turns, after a warm-up; exit code 1 where mixed is below `--least` times per file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import polars as pl
+from deltalake import write_deltalake
+
+from lakehouse.dataset import load
+from lakehouse.lake import Lake
+from lakehouse.landing import inbox
+from lakehouse.landing.objects import Bucket
+from lakehouse.landing.queue import Budget, Queue
+from lakehouse.layers import raw
+from lakehouse.local import aws
+
+HEADERS = (
+    "time_hour,carrier,flight,origin,dest,tailnum,dep_delay,arr_delay,air_time,distance",
+    "time_hour,carrier,flight,origin,dest,tailnum,dep_delay,arr_delay,air_time,distance,gate",
+    "carrier,flight,time_hour,dest,origin,tailnum,dep_delay,arr_delay,distance",
+)
+ROW = {
+    "time_hour": "2013-01-01T10:00:00Z",
+    "carrier": "AA",
+    "origin": "JFK",
+    "dest": "LAX",
+    "tailnum": "N12345",
+    "dep_delay": "-3",
+    "arr_delay": "12",
+    "air_time": "330",
+    "distance": "2475",
+    "gate": "B22",
+}
+
+
+def body(number: int, size: int, header: str) -> bytes:
+    names = header.split(",")
+    lines = [header]
+    line = ",".join(ROW.get(name, f"{number:05}") for name in names)
+    return "\n".join(lines + [line] * (size // (len(line) + 1)) + [""]).encode()
+
+
+def broken(number: int, size: int) -> bytes:
+    whole = body(number, size, HEADERS[0])
+    return [whole + b"too,few\n", whole[:-9] + b"\xff\xfe\n", b"", b"a,a\n" + whole][number % 4]
+
+
+def mixed(number: int, size: int) -> bytes:
+    return broken(number // 100, size) if number % 100 == 0 else body(number, size, HEADERS[number % 3])
+
+
+def clean(number: int, size: int) -> bytes:
+    return body(number, size, HEADERS[0])
+
+
+def put(bodies: Callable[[int, int], bytes], count: int, size: int) -> tuple[Bucket, list[str]]:
+    bucket = Bucket(boto3.client("s3"), f"landing-{uuid.uuid4().hex[:8]}")
+    bucket.client.create_bucket(Bucket=bucket.name)
+    keys = [f"flights/{n:06}.csv" for n in range(count)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: bucket.put(keys[n], bodies(n, size)), range(count)))
+    return bucket, keys
+
+
+def batched(bucket: Bucket, keys: Sequence[str]) -> float:
+    """Seconds from a full queue to raw."""
+    queue = _told(bucket.name, keys)
+    with tempfile.TemporaryDirectory() as folder:
+        lake, datasets = Lake(folder), load()
+        began = time.perf_counter()
+        while inbox.receive(queue, lake, datasets, wait=0, budget=Budget()):
+            pass
+        raw.ingest(lake, bucket, datasets["flights"])
+        took = time.perf_counter() - began
+        assert raw.heads(raw.open_raw(lake, "flights")).collect().height == len(keys)
+    return took
+
+
+def per_file(bucket: Bucket, keys: Sequence[str]) -> float:
+    """Seconds for a get, a parse and an append an object."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        for key in keys:
+            found = bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read()
+            try:
+                rows = pl.read_csv(io.BytesIO(found), infer_schema=False)
+            except pl.exceptions.PolarsError:
+                continue
+            write_deltalake(folder, rows.to_arrow(), mode="append", schema_mode="merge")
+        return time.perf_counter() - began
+
+
+def _told(bucket: str, keys: Sequence[str]) -> Queue:
+    client = boto3.client("sqs")
+    queue = Queue(client, client.create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"])
+    bodies = [json.dumps({"Records": [_record(bucket, key)]}) for key in keys]
+    for start in range(0, len(bodies), 10):
+        entries = [{"Id": str(n), "MessageBody": one} for n, one in enumerate(bodies[start : start + 10])]
+        client.send_message_batch(QueueUrl=queue.url, Entries=entries)
+    return queue
+
+
+def _record(bucket: str, key: str) -> dict[str, Any]:
+    return {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": bucket}, "object": {"key": key}}}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--files", type=int, default=1000)
+    options.add_argument("--bytes", type=int, default=100_000)
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--least", type=float, default=20.0)
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        running = aws.start(Path(home))
+        try:
+            os.environ.update(running.environment())
+            found = measure(chosen.files, chosen.bytes, chosen.repeats)
+        finally:
+            running.stop()
+    print("\n| way | s, median | least | most | files/s |\n|---|---|---|---|---|")
+    for name, took in found.items():
+        median = statistics.median(took)
+        print(f"| {name} | {median:.2f} | {min(took):.2f} | {max(took):.2f} | {chosen.files / median:.0f} |")
+    ratios = {kind: _ratio(found, kind) for kind in ("mixed", "clean")}
+    print("\n" + ", ".join(f"{kind}: {ratio:.1f} times" for kind, ratio in ratios.items()))
+    sys.exit(ratios["mixed"] < chosen.least)
+
+
+def measure(files: int, size: int, repeats: int) -> dict[str, list[float]]:
+    places = {"mixed": put(mixed, files, size), "clean": put(clean, files, size)}
+    ways = {"batched": batched, "per file": per_file}
+    turns = [(f"{kind}, {way}", place, ways[way]) for kind, place in places.items() for way in ways]
+    for _, (bucket, keys), way in turns:
+        way(bucket, keys[:50])
+    found: dict[str, list[float]] = {name: [] for name, _, _ in turns}
+    for _ in range(repeats):
+        for name, (bucket, keys), way in turns:
+            found[name].append(way(bucket, keys))
+            print(f"{name}: {found[name][-1]:.2f} s", flush=True)
+    return found
+
+
+def _ratio(found: dict[str, list[float]], kind: str) -> float:
+    return statistics.median(found[f"{kind}, per file"]) / statistics.median(found[f"{kind}, batched"])
+
+
+if __name__ == "__main__":
+    main()
