@@ -123,7 +123,8 @@ def _told(bucket: str, keys: Sequence[str]) -> Queue:
 
 
 def _record(bucket: str, key: str) -> dict[str, Any]:
-    return {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": bucket}, "object": {"key": key}}}
+    thing = {"key": key, "size": 100_000}
+    return {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": bucket}, "object": thing}}
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ def open_inbox(lake: Lake) -> Table:
 
 def of(box: Table, dataset: str) -> Table:
     """What the inbox holds for one dataset: its keys, and what tells one event from another."""
-    return replace(box, part=Part("dataset", dataset, ("key", "kind", "version_id"), REACH))
+    return replace(box, part=Part("dataset", dataset, ("key", "kind", "version_id", "size"), REACH))
 
 
 def receive(queue: Queue, lake: Lake, datasets: dict[str, Dataset], *, wait: int, budget: Budget) -> int:

@@ -164,8 +164,9 @@ def _batch(raw: Table, news: News, bucket: Bucket, pace: Pace, walk: Walk) -> tu
         while more and not found:
             keys = _named(raw, news, walk.after)
             more = len(keys) > BATCH
-            walk = replace(walk, after=keys[:BATCH][-1]) if keys else walk
-            found, left = _differing(raw, bucket, keys[:BATCH], pool)
+            sizes = dict([*keys.items()][:BATCH])
+            walk = replace(walk, after=[*sizes][-1]) if sizes else walk
+            found, left = _differing(raw, bucket, sizes, pool)
             walk = replace(walk, left=(*walk.left, *left))
         taken = _within(found, pace.objects)
         if len(taken) < len(found):
@@ -179,21 +180,25 @@ def _batch(raw: Table, news: News, bucket: Bucket, pace: Pace, walk: Walk) -> tu
     return Desired(rows, new=True, more=more or bool(walk.left)), walk
 
 
-def _named(raw: Table, news: News, after: str) -> list[str]:
-    """The next keys, one more than a batch, that an event names; without events whose version raw has read."""
+def _named(raw: Table, news: News, after: str) -> dict[str, int | None]:
+    """The next keys, one more than a batch, that an event names, and the largest size that one tells.
+
+    Without events whose version raw has read.
+    """
     events = news.source.scan() if news.changes is None else news.changes.lazy()
     created = pl.when(pl.col("kind") == "created").then("version_id").alias("version_id")
     settled = (pl.col("_object") > after) & (pl.col("_state") != TRYING)
     read = heads(raw).filter(settled).select(key="_object", version_id="_object_version")
-    return (
+    named = (
         events.filter(pl.col("key") > after)
-        .select("key", created)
+        .select("key", created, "size")
         .join(read.drop_nulls(), on=["key", "version_id"], how="anti")
-        .select(pl.col("key").unique().sort())
+        .group_by("key")
+        .agg(pl.col("size").max())
+        .sort("key")
         .head(BATCH + 1)
-        .collect()["key"]
-        .to_list()
     )
+    return dict(named.collect().iter_rows())
 
 
 @dataclass(frozen=True)
@@ -206,16 +211,22 @@ class Differing:
 
 
 def _differing(
-    raw: Table, bucket: Bucket, keys: list[str], pool: ThreadPoolExecutor
+    raw: Table, bucket: Bucket, sizes: dict[str, int | None], pool: ThreadPoolExecutor
 ) -> tuple[list[Differing], list[str]]:
-    """The objects that are not as their heads say, and why others cannot be looked at."""
-    known = {head["_object"]: head for head in last_heads(raw, keys).collect().to_dicts()}
+    """The objects that are not as their heads say, and why others cannot be looked at.
+
+    One without a head, whose size an event tells, is not looked at: it will be got, whatever it is.
+    """
+    known = {head["_object"]: head for head in last_heads(raw, sizes).collect().to_dicts()}
+    new = [Differing(k, None, size) for k, size in sizes.items() if size is not None and k not in known]
+    keys = sizes.keys() - {one.key for one in new}
     looks = [*zip(keys, pool.map(lambda key: _look(bucket, key), keys), strict=True)]
     seen = [(key, look) for key, look in looks if not isinstance(look, str)]
     differing = [
         Differing(k, known.get(k), look.size if look else 0) for k, look in seen if not _same(look, known.get(k))
     ]
-    return differing, [look for _, look in looks if isinstance(look, str)]
+    left = [look for _, look in looks if isinstance(look, str)]
+    return sorted(new + differing, key=lambda one: one.key), left
 
 
 def _look(bucket: Bucket, key: str) -> Identity | str | None:
