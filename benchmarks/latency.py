@@ -173,7 +173,7 @@ def main() -> None:
     }
     for mode, paths in modes.items():
         n = chosen.n if mode == "shipped" else chosen.stock
-        with _home(mode) as settings, house.local_aws(settings), house.dagster(settings, **paths):
+        with home(mode) as settings, house.local_aws(settings), house.dagster(settings, **paths):
             place = here()
             prepare(place, wait)
             lines.append(told(f"{mode}, one hour of weather", weather(place, n, chosen.gap, wait)))
@@ -181,7 +181,7 @@ def main() -> None:
             days = min(chosen.flights, n)
             lines.append(told(f"{mode}, one day of flights", flights(place, days, chosen.gap, wait)))
             print(lines[-1], flush=True)
-    with _home("bare") as settings, house.local_aws(settings):
+    with home("bare") as settings, house.local_aws(settings):
         place = here()
         loop = bare(place, Queue(client("sqs"), place.settings.required("queue_url")))
         prepare(place, loop)
@@ -191,7 +191,7 @@ def main() -> None:
     print("\n".join(lines))
 
 
-class _home:
+class home:
     """A fresh LAKEHOUSE_HOME."""
 
     def __init__(self, mode: str) -> None:

@@ -1,8 +1,14 @@
-"""Peak memory of draining and ingesting a backlog, by its size: `python -m benchmarks.memory --repeats 5`.
+"""Peak memory by the size of the backlog: of the whole house, or of one process that drains and ingests.
 
-A backlog of small files waits in the bucket and their events in the queue of a local AWS. A fresh process drains
-the queue into the inbox, carries the inbox into raw and ends. Its peak PSS is sampled from /proc/PID/smaps_rollup
-(Linux only). The ratio of the largest backlog's median to the smallest's tells whether memory follows the batch or
+    .venv/bin/python -m benchmarks.memory --house --repeats 5
+    .venv/bin/python -m benchmarks.memory --repeats 5
+
+`--house`: the files land and their events wait; then `dagster dev` starts as shipped, and all its processes
+(web server, daemon, code server, fork server, runs) are summed until every item is written, the local AWS not.
+
+Without it: a backlog of small files waits in the bucket and their events in the queue of a local AWS. A fresh
+process drains the queue into the inbox, carries the inbox into raw and ends. PSS is sampled from
+/proc/PID/smaps_rollup (Linux only). The ratio of the largest backlog's median to the smallest's tells whether memory follows the batch or
 the backlog; exit code 1 where it is above `--limit`.
 """
 
@@ -20,17 +26,21 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import boto3
 
+from benchmarks.latency import Place, here, home
 from lakehouse.dataset import load
 from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Budget, Queue
 from lakehouse.layers import raw
-from lakehouse.local import aws
+from lakehouse.layers.lag import lagging
+from lakehouse.local import aws, house
+from lakehouse.settings import client
 
 HEADER = "time_hour,carrier,flight,origin,dest,tailnum,dep_delay,arr_delay,air_time,distance"
 SAMPLE_SECONDS = 0.01
@@ -41,13 +51,17 @@ def main() -> None:
     if options.work:
         work(*options.work)
         return
-    with tempfile.TemporaryDirectory() as home:
-        running = aws.start(Path(home))
-        try:
-            os.environ.update(running.environment())
-            medians = [measure(size, options.repeats) for size in sorted(options.sizes)]
-        finally:
-            running.stop()
+    sizes = sorted(options.sizes)
+    if options.house:
+        medians = [housed(size, options.repeats) for size in sizes]
+    else:
+        with tempfile.TemporaryDirectory() as home:
+            running = aws.start(Path(home))
+            try:
+                os.environ.update(running.environment())
+                medians = [measure(size, options.repeats) for size in sizes]
+            finally:
+                running.stop()
     ratio = medians[-1] / medians[0]
     print(f"{max(options.sizes):,} against {min(options.sizes):,} events: {ratio:.3f} (limit {options.limit})")
     sys.exit(ratio > options.limit)
@@ -104,6 +118,59 @@ def pss(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
+def housed(size: int, repeats: int) -> float:
+    """The median peak in MB of the whole house, of runs with a new home each."""
+    runs = [_house(size) for _ in range(repeats)]
+    median = statistics.median(peak for peak, _ in runs)
+    told = ", ".join(f"{peak:.0f}" for peak, _ in runs)
+    seconds = statistics.median(took for _, took in runs)
+    print(f"house, {size:,} events: {median:.1f} MB (of {told}), {seconds:.1f} s", flush=True)
+    return median
+
+
+def _house(size: int) -> tuple[float, float]:
+    with home("memory") as settings, house.local_aws(settings):
+        place = here()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: place.bucket.put(f"flights/{n:06}.csv", _file(n)), range(size)))
+        queue = Queue(client("sqs"), place.settings.required("queue_url"))
+        while queue.depth().waiting < size:
+            time.sleep(0.5)
+        outside = set(_family(os.getpid()))
+        began = time.monotonic()
+        with house.dagster(settings), ThreadPoolExecutor(1) as watcher:
+            drained = watcher.submit(_drained, place, queue, size)
+            peak = 0.0
+            while not drained.done():
+                peak = max(peak, sum(pss(pid) for pid in _family(os.getpid()) if pid not in outside))
+                time.sleep(10 * SAMPLE_SECONDS)
+            drained.result()
+            return peak, time.monotonic() - began
+
+
+def _drained(place: Place, queue: Queue, size: int) -> None:
+    while True:
+        depth = queue.depth()
+        arrived = _arrived(place.settings.lake) if place.lake.open("raw/flights") else 0
+        waiting = depth.waiting or depth.in_flight or arrived < size
+        if not waiting and not lagging(place.lake, place.datasets, place.items):
+            return
+        time.sleep(1)
+
+
+def _family(pid: int) -> list[int]:
+    """The process and all below it."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = entry.read_text().rpartition(")")[2].split()
+            parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found
+
+
 def _arrived(lake: str) -> int:
     return len(raw.heads(raw.open_raw(Lake(lake), "flights")).collect())
 
@@ -127,6 +194,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10000], help="waiting events")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--house", action="store_true", help="all processes of `dagster dev`, down to the items")
     parser.add_argument("--limit", type=float, default=1.10)
     parser.add_argument("--work", nargs=3, metavar=("LAKE", "BUCKET", "QUEUE"), help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -112,6 +112,14 @@ def per_file(bucket: Bucket, keys: Sequence[str]) -> float:
         return time.perf_counter() - began
 
 
+def get_alone(bucket: Bucket, keys: Sequence[str]) -> float:
+    """Seconds for the gets that both ways make, by as many threads as raw has."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(raw.READERS) as pool:
+        list(pool.map(bucket.get, keys))
+    return time.perf_counter() - began
+
+
 def _told(bucket: str, keys: Sequence[str]) -> Queue:
     client = boto3.client("sqs")
     queue = Queue(client, client.create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"])
@@ -152,7 +160,7 @@ def main() -> None:
 
 def measure(files: int, size: int, repeats: int) -> dict[str, list[float]]:
     places = {"mixed": put(mixed, files, size), "clean": put(clean, files, size)}
-    ways = {"batched": batched, "per file": per_file}
+    ways = {"batched": batched, "per file": per_file, "get alone": get_alone}
     turns = [(f"{kind}, {way}", place, ways[way]) for kind, place in places.items() for way in ways]
     for _, (bucket, keys), way in turns:
         way(bucket, keys[:50])

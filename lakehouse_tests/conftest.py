@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import hypothesis
 import pytest
 
 from lakehouse.dataset import Dataset, Serving, load
@@ -27,6 +28,10 @@ from lakehouse.local import aws
 
 SECOND = "TEST_ON_MOTO"
 """Set, the suite runs against moto: a second opinion on what is a fact and what the first emulator's habit."""
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
 
 
 @pytest.fixture(scope="session")

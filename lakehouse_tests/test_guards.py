@@ -159,7 +159,7 @@ MUTATIONS = [
     swap(
         "no look at the other objects",
         "layers/cleaned.py",
-        "pl.concat([rows, fallen])",
+        "pl.concat([rows, *_elsewhere(dataset, taken, keys)])",
         "rows",
         f"{LIVES}::{TWO}[1-retract]",
     ),

@@ -116,6 +116,18 @@ class Lake:
 
 
 @dataclass(frozen=True)
+class Glance(Lake):
+    """A lake to be looked at and not written to: each table is opened once, whoever asks."""
+
+    opened: dict[str, Table | None] = field(default_factory=dict)
+
+    def open(self, name: str) -> Table | None:
+        if name not in self.opened:
+            self.opened[name] = super().open(name)
+        return self.opened[name]
+
+
+@dataclass(frozen=True)
 class Part:
     """One partition of a table and some of its columns, as a source of its own.
 

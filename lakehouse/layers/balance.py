@@ -51,8 +51,7 @@ def weigh(lake: Lake, dataset: Dataset) -> Hopped:
 
 def _weighed(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
     taken = portion(dataset, news, after)
-    rows = taken.rows(dataset)
-    parts = cleaned.split(dataset, rows)
+    rows, parts = cleaned.records(dataset, taken)
     counts = [_count(rows, "_read"), _count(parts.good, "_fit")]
     counts += [_count(parts.bad, "_refused"), _count(parts.dropped, "_dropped")]
     frame = pl.concat(counts, how="align").select(list(COUNTS)).with_columns(pl.exclude(AT).fill_null(0))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 import dataframely as dy
@@ -75,7 +76,7 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     Where all is taken, only the rows of objects that this walk has passed are believed: no other code wrote them.
     """
     taken = portion(dataset, news, after)
-    parts = split(dataset, taken.rows(dataset))
+    _, parts = records(dataset, taken)
     if taken.whole and not after and parts.raised and parts.good.is_empty():
         raise parts.raised[-1]
     batch = storable(parts.good)
@@ -84,9 +85,8 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     believed = pl.col("_object").is_in(taken.past) if taken.whole else ~taken.held()
     rest = target.scan().join(scope.lazy(), on=dataset.keys, how="semi").filter(believed)
     rows = newest(dataset, pl.concat([batch, _like(batch, rest)]))
-    if not taken.whole:
-        fallen = _elsewhere(dataset, taken, _outdone(dataset, held, rows))
-        rows = newest(dataset, pl.concat([rows, fallen]))
+    if not taken.whole and not (keys := _outdone(dataset, held, rows)).is_empty():
+        rows = newest(dataset, pl.concat([rows, *_elsewhere(dataset, taken, keys)]))
     return Desired(rows, scope, more=not taken.last), taken.after
 
 
@@ -103,20 +103,44 @@ def _outdone(dataset: Dataset, held: pl.DataFrame, rows: pl.DataFrame) -> pl.Dat
     return newest(dataset, both).filter(pl.col("_stood")).select(dataset.keys)
 
 
-def _elsewhere(dataset: Dataset, taken: Portion, keys: pl.DataFrame) -> pl.DataFrame:
+def _elsewhere(dataset: Dataset, taken: Portion, keys: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """What other objects say of keys whose row came from an object that changed: the only look back into raw."""
-    found = [storable(split(dataset, _nothing()).good)]
-    if not keys.is_empty():
-        heads = raw_layer.current_heads(taken.raw, dataset).filter(~pl.col("_object").is_in(taken.objects))
-        for others in bounded(heads.collect()):
-            rows = raw_layer.current(taken.raw, dataset, others).collect()
-            found.append(storable(split(dataset, rows).good).join(keys, on=dataset.keys, how="semi"))
-    return pl.concat(found)
+    heads = raw_layer.current_heads(taken.raw, dataset).filter(~pl.col("_object").is_in(taken.objects))
+    for others in bounded(heads.collect()):
+        rows = raw_layer.current(taken.raw, dataset, others).collect()
+        yield storable(split(dataset, rows).good).join(keys, on=dataset.keys, how="semi")
 
 
 def _quarantined(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
     taken = portion(dataset, news, after)
-    return taken.desired(target, split(dataset, taken.rows(dataset)).bad)
+    return taken.desired(target, records(dataset, taken)[1].bad)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What tells the records of one portion from those of another."""
+
+    table: str
+    version: int
+    objects: tuple[str, ...]
+    code: str
+    dataset: Dataset = field(compare=False)
+    portion: Portion = field(compare=False)
+
+
+def records(dataset: Dataset, taken: Portion) -> tuple[pl.DataFrame, Split]:
+    """A portion's records and how they split. Of a small change they are remembered: three targets ask for them."""
+    if taken.past or not taken.last:
+        rows = taken.rows(dataset)
+        return rows, split(dataset, rows)
+    raw = taken.raw
+    return _remembered(Taken(raw.id, raw.version, tuple(taken.objects), dataset.fingerprint, dataset, taken))
+
+
+@lru_cache(maxsize=1)
+def _remembered(taken: Taken) -> tuple[pl.DataFrame, Split]:
+    rows = taken.portion.rows(taken.dataset)
+    return rows, split(taken.dataset, rows)
 
 
 def newest(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:

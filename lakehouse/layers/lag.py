@@ -8,6 +8,7 @@ from lakehouse.dataset import Dataset, Serving
 from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.hop import cursor_at, lags
+from lakehouse.lake.table import Glance
 from lakehouse.layers import raw
 from lakehouse.layers.portion import by_heads
 
@@ -21,6 +22,7 @@ def servings_of(datasets: dict[str, Dataset], name: str) -> list[Serving]:
 
 def lagging(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str, str]:
     """The datasets with work to do, and the first table of each that lags."""
+    lake = Glance(lake.root, lake.storage_options)
     found = {name: _first(lake, datasets, dataset, items) for name, dataset in datasets.items()}
     return {name: table for name, table in found.items() if table}
 
