@@ -33,7 +33,6 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
-
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with _moto() if os.environ.get(SECOND) else _ministack(tmp_path_factory.mktemp("home")) as environment:
