@@ -43,8 +43,8 @@ def lakehouse(home: Path, *words: str, code: int = 0) -> str:
 
 @contextmanager
 def up(home: Path) -> Iterator[None]:
-    """`lakehouse up` in a terminal, until Ctrl-C; this process finds the same local AWS."""
-    command = [sys.executable, "-m", "lakehouse.cli", "up"]
+    """`lakehouse up --empty` in a terminal, until Ctrl-C; this process finds the same local AWS."""
+    command = [sys.executable, "-m", "lakehouse.cli", "up", "--empty"]
     mine = {**os.environ, "LAKEHOUSE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, env=mine, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
