@@ -8,8 +8,8 @@
 
 Without it: a backlog of small files waits in the bucket and their events in the queue of a local AWS. A fresh
 process drains the queue into the inbox, carries the inbox into raw and ends. PSS is sampled from
-/proc/PID/smaps_rollup (Linux only). The ratio of the largest backlog's median to the smallest's tells whether memory
-follows the batch or the backlog; exit code 1 where it is above `--limit`.
+/proc/PID/smaps_rollup (Linux only). The ratio of the largest backlog's median to the smallest's tells whether
+memory follows the batch or the backlog; exit code 1 where it is above `--limit`.
 """
 
 from __future__ import annotations

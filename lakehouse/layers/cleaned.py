@@ -129,7 +129,7 @@ class Taken:
 
 
 def records(dataset: Dataset, taken: Portion) -> tuple[pl.DataFrame, Split]:
-    """A portion's records and how they split. A small change's are remembered: three targets ask for them."""
+    """A portion's records and how they split; remembered if it is all there is, since three targets ask for it."""
     if taken.past or not taken.last:
         rows = taken.rows(dataset)
         return rows, split(dataset, rows)
