@@ -164,6 +164,27 @@ MUTATIONS = [
         f"{LIVES}::{TWO}[1-retract]",
     ),
     swap(
+        "no bound on a portion",
+        "layers/portion.py",
+        "or len(part) == raw_layer.BATCH",
+        "",
+        "layers/test_portion.py::a_first_load_is_taken_a_portion_a_commit",
+    ),
+    swap(
+        "a half-taken table is believed",
+        "lake/hop.py",
+        "return unread(news.source, code) if news.whole else standing_at(target, news.source, code)",
+        "return standing_at(target, news.source, code)",
+        "layers/test_portion.py::a_walk_that_died_on_the_way_is_no_ground_for_other_code",
+    ),
+    swap(
+        "a walk does not notice who wrote in between",
+        "lake/hop.py",
+        'after = stage.after if looked.version == stage.target else ""',
+        "after = stage.after",
+        "layers/test_portion.py::who_writes_in_between_makes_the_walk_begin_anew",
+    ),
+    swap(
         "superseded rows stay",
         "layers/cleaned.py",
         "else ~taken.held()",
