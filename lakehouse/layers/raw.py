@@ -301,7 +301,9 @@ def _verdict(head: dict[str, Any]) -> Unreadable:
     age = datetime.now(UTC) - head["_ingested_at"]
     if age < TRIAL:
         raise Conflict(f"{head['_object']}: run {head['_run']} began to read it {age.seconds} s ago")
-    return Unreadable("each process that read it died, the last one while it read nothing else")
+    return Unreadable(
+        "the processes that read it died, the last one while it read nothing else; upload it again to try it anew"
+    )
 
 
 def _same(found: Identity | None, head: dict[str, Any] | None) -> bool:

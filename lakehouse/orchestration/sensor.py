@@ -40,10 +40,15 @@ def build(datasets: dict[str, Dataset], jobs: Sequence[Any]) -> dg.SensorDefinit
     )
     def landing(context: dg.SensorEvaluationContext, lakehouse: LakehouseResource) -> dg.SensorResult:
         if not lakehouse.settings.queue_url:
-            return dg.SensorResult(skip_reason="No queue: set LAKEHOUSE_QUEUE_URL, or start a local AWS: make up")
+            return dg.SensorResult(skip_reason=NO_QUEUE)
         return tick(context.instance, lakehouse, datasets)
 
     return landing
+
+
+NO_QUEUE = (
+    'No queue: set LAKEHOUSE_QUEUE_URL. For a local AWS: `make up`, then here: eval "$(.venv/bin/lakehouse env)"'
+)
 
 
 def tick(
