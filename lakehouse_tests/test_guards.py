@@ -178,13 +178,6 @@ MUTATIONS = [
         "layers/test_portion.py::a_walk_that_died_on_the_way_is_no_ground_for_other_code",
     ),
     swap(
-        "a walk does not notice who wrote in between",
-        "lake/hop.py",
-        'after = stage.after if looked.version == stage.target else ""',
-        "after = stage.after",
-        "layers/test_portion.py::who_writes_in_between_makes_the_walk_begin_anew",
-    ),
-    swap(
         "superseded rows stay",
         "layers/cleaned.py",
         "else ~taken.held()",
