@@ -123,7 +123,7 @@ def _await(address: str, process: Process, log: Path) -> None:
 
 def _end(process: Process) -> None:
     """Ask the whole session to stop, wait, then end what is left of it."""
-    for sign, patience in ((signal.SIGINT, 15), (signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+    for sign, patience in ((signal.SIGINT, 5), (signal.SIGTERM, 3), (signal.SIGKILL, 5)):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
         end = time.monotonic() + patience
