@@ -6,9 +6,9 @@ what became of each (read, refused, gone), and lies in a partition of its own, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -34,6 +34,7 @@ TRIAL = timedelta(seconds=30)
 """A run that reads an object alone and takes longer than this without a word is taken for dead."""
 TIME = pl.Datetime("us", "UTC")
 ORIGIN = ["_object", "_generation", "_record", "_modified"]
+STAMP = ["_object", "_object_version", "_generation", "_modified", "_run", "_ingested_at"]
 HEAD = schema(
     {
         "_part": pl.String,
@@ -172,11 +173,11 @@ def _batch(raw: Table, news: News, bucket: Bucket, pace: Pace, walk: Walk) -> tu
         if len(taken) < len(found):
             more, walk = True, replace(walk, after=taken[-1].key)
         told = [*pool.map(lambda one: _reached(bucket, one, pace), taken)]
-    parts = [part for part in told if isinstance(part, pl.DataFrame)]
+    parts = [part for part in told if isinstance(part, Generation)]
     walk = replace(walk, left=(*walk.left, *(part for part in told if isinstance(part, str))), over=not more)
-    if any(part["_state"][0] == TRYING for part in parts):
+    if any(part.head["_state"] == TRYING for part in parts):
         more, walk = True, before
-    rows = pl.concat([pl.DataFrame(schema=SCHEMA), *_one_spelling(raw.columns, parts)], how="diagonal")
+    rows = table_rows(parts, raw.columns)
     return Desired(rows, new=True, more=more or bool(walk.left)), walk
 
 
@@ -236,9 +237,9 @@ def _look(bucket: Bucket, key: str) -> Identity | str | None:
         return str(error)
 
 
-def _reached(bucket: Bucket, one: Differing, pace: Pace) -> pl.DataFrame | str | None:
+def _reached(bucket: Bucket, one: Differing, pace: Pace) -> Generation | str | None:
     try:
-        return object_rows(bucket, one.key, one.head, pace)
+        return next_generation(bucket, one.key, one.head, pace)
     except Unreachable as error:
         return str(error)
 
@@ -256,35 +257,59 @@ def _one_spelling(columns: list[str], frames: list[pl.DataFrame]) -> list[pl.Dat
     return [f.rename({c: known.setdefault(c.lower(), c) for c in f.columns}) for f in frames]
 
 
-def object_rows(bucket: Bucket, key: str, head: dict[str, Any] | None, pace: Pace) -> pl.DataFrame | None:
-    """The rows and the head of the object's next generation; None if it is as its last head says."""
+@dataclass(frozen=True)
+class Generation:
+    """What an object is now: its head, and its records if it could be read."""
+
+    head: dict[str, Any]
+    records: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+
+def next_generation(bucket: Bucket, key: str, head: dict[str, Any] | None, pace: Pace) -> Generation | None:
+    """The object's next generation; None if it is as its last head says."""
     got = bucket.get(key)
     if _same(got[0] if got else None, head):
         return None
-    stamp = {"_run": pace.run, "_ingested_at": datetime.now(UTC), "_generation": _next(head), "_object": key}
+    told = {"_run": pace.run, "_ingested_at": datetime.now(UTC), "_generation": _next(head), "_object": key}
     if got is None:
-        return None if head is None else _head({**stamp, "_state": "gone"})
+        return None if head is None else Generation({**told, "_state": "gone"})
     identity, body = got
-    stamp |= {"_object_version": identity.version, "_modified": identity.modified}
+    told |= {"_object_version": identity.version, "_modified": identity.modified}
     about = {"_etag": identity.etag, "_size": identity.size}
     if pace.alone and not _tried(identity, head):
-        return _head({**stamp, **about, "_state": TRYING})
+        return Generation({**told, **about, "_state": TRYING})
     try:
         if head and pace.alone and head["_run"] != pace.run:
             raise _verdict(head)
-        rows = read(key, body)
+        records = read(key, body)
     except Unreadable as error:
-        return _head({**stamp, **about, "_state": "refused", "_records": 0, "_reason": str(error)})
-    head_row = _head({**stamp, **about, "_state": "read", "_records": len(rows)})
-    fixed = [pl.lit(v, dtype=SCHEMA[c]).alias(c) for c, v in stamp.items()]
-    rows = rows.with_columns(
-        pl.lit("row").alias("_part"), pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("_record"), *fixed
-    )
-    return pl.concat([head_row, rows], how="diagonal")
+        return Generation({**told, **about, "_state": "refused", "_records": 0, "_reason": str(error)})
+    return Generation({**told, **about, "_state": "read", "_records": len(records)}, records)
 
 
-def _head(values: dict[str, object]) -> pl.DataFrame:
-    return pl.DataFrame([{"_part": "head", **values}], schema=HEAD)
+def table_rows(generations: Sequence[Generation], columns: list[str]) -> pl.DataFrame:
+    """Heads and records as the rows of raw; `columns` are those that it has already.
+
+    The records of files that are alike become one frame before anything is added to them: the cost of a frame
+    is paid by kinds of file, not by files.
+    """
+    heads = pl.DataFrame([{"_part": "head", **one.head} for one in generations], schema=HEAD)
+    full = [number for number, one in enumerate(generations) if len(one.records)]
+    frames = _one_spelling(columns, [generations[number].records for number in full])
+    kinds: dict[tuple[str, ...], list[int]] = {}
+    for at, frame in enumerate(frames):
+        kinds.setdefault(tuple(frame.columns), []).append(at)
+    parts = [
+        pl.concat([frames[at] for at in alike]).hstack(_stamps(heads, [full[at] for at in alike]))
+        for alike in kinds.values()
+    ]
+    return pl.concat([pl.DataFrame(schema=SCHEMA), heads, *parts], how="diagonal")
+
+
+def _stamps(heads: pl.DataFrame, numbers: list[int]) -> list[pl.Series]:
+    """What every record of some generations says of its own, in order."""
+    mine = heads[numbers].select(*STAMP, pl.int_ranges(1, pl.col("_records") + 1).alias("_record"))
+    return mine.explode("_record").with_columns(pl.lit("row").alias("_part")).get_columns()
 
 
 def _next(head: dict[str, Any] | None) -> int:
