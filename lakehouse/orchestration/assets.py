@@ -26,7 +26,7 @@ def build(datasets: dict[str, Dataset]) -> list[Any]:
     """Every asset of every dataset."""
     found: list[Any] = [_inbox()]
     for dataset in datasets.values():
-        found += [_raw(dataset), _cleaned(dataset)]
+        found += [_raw(dataset), _cleaned(dataset), _checks(dataset)]
         for one in dataset.serving:
             found.append(_serving(one, datasets))
             if one.publish:
@@ -118,11 +118,6 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
                 code_version=dataset.fingerprint,
             ),
         ],
-        check_specs=[
-            dg.AssetCheckSpec("balance", asset=good, description=BALANCE),
-            dg.AssetCheckSpec("contract", asset=good, description=CONTRACT),
-            dg.AssetCheckSpec("empty", asset=bad, description=EMPTY),
-        ],
     )
     def assets(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> Iterator[Any]:
         lake = lakehouse.lake
@@ -132,16 +127,36 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
             yield dg.MaterializeResult(
                 asset_key=key, metadata=_metadata(lake, done, heads), data_version=_version(lake, done)
             )
+
+    return assets
+
+
+def _checks(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Run last, so that no item waits for them."""
+    good, bad = dg.AssetKey(["cleaned", dataset.name]), dg.AssetKey(["quarantine", dataset.name])
+
+    @dg.multi_asset_check(
+        name=f"checks__{dataset.name}",
+        specs=[
+            dg.AssetCheckSpec("balance", asset=good, description=BALANCE),
+            dg.AssetCheckSpec("contract", asset=good, description=CONTRACT),
+            dg.AssetCheckSpec("empty", asset=bad, description=EMPTY),
+        ],
+        op_tags={"dagster/priority": "-1"},
+    )
+    def checks(
+        context: dg.AssetCheckExecutionContext, lakehouse: LakehouseResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        lake = lakehouse.lake
         balance.weigh(lake, dataset)
-        objects = heads["_object"].unique().to_list()
-        wrong = balance.unbalanced(lake, dataset, objects)
-        yield checked("balance", wrong, good)
+        objects = heads_of(lake, context, dataset.name)["_object"].unique().to_list()
+        yield checked("balance", balance.unbalanced(lake, dataset, objects), good)
         yield checked("contract", cleaned.violations(lake, dataset, objects), good)
         refused = cleaned.open_quarantine(lake, dataset).scan().filter(pl.col("_object").is_in(objects))
         rules = refused.group_by("_rules").len("records").sort("records", descending=True).collect()
         yield checked("empty", rules, bad, warn=True)
 
-    return assets
+    return checks
 
 
 def _serving(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
@@ -257,7 +272,9 @@ def _opened(lake: Lake, done: Hopped) -> Table:
     return table
 
 
-def heads_of(lake: Lake, context: dg.AssetExecutionContext, dataset: str | None = None) -> pl.DataFrame:
+def heads_of(
+    lake: Lake, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, dataset: str | None = None
+) -> pl.DataFrame:
     """The heads that this run committed: the objects that it read, refused or found gone."""
     dataset = dataset or context.run.tags.get(DATASET)
     return _heads(lake.root, dataset, context.run.run_id) if dataset else pl.DataFrame(schema=raw.HEAD)

@@ -3,8 +3,10 @@
 from contextlib import suppress
 
 from botocore.exceptions import BotoCoreError
+from dagster_aws.s3 import S3Resource
 
-from lakehouse.orchestration.resources import session
+from lakehouse.orchestration.resources import DynamoDBResource, client
 
-with suppress(BotoCoreError):
-    session(None, None).client("dynamodb")
+for resource in (S3Resource(), DynamoDBResource()):
+    with suppress(BotoCoreError):
+        client(resource)
