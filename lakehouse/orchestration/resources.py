@@ -26,7 +26,7 @@ def _client(kind: Callable[..., Any], config: str) -> Any:
 
 def client(resource: Any) -> Any:
     """A resource's client, one a process: making it takes 0.1 s, and a forked worker finds its parent's."""
-    return _client(type(resource), resource.model_dump_json())
+    return _client(type(resource), resource.model_dump_json())  # type: ignore[arg-type]  # a class is hashable
 
 
 class _Boto3Resource(dg.ConfigurableResource):
