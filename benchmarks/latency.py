@@ -172,7 +172,8 @@ def main() -> None:
         "stock": {"instance": HERE / "stock-instance.yaml", "workspace": HERE / "stock.yaml"},
     }
     for mode, paths in modes.items():
-        n = chosen.n if mode == "shipped" else chosen.stock
+        if not (n := chosen.n if mode == "shipped" else chosen.stock):
+            continue
         with home(mode) as settings, house.local_aws(settings), house.dagster(settings, **paths):
             place = here()
             prepare(place, wait)
