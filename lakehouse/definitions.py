@@ -5,8 +5,7 @@ from dagster_aws.s3 import S3Resource
 
 from lakehouse.dataset import load
 from lakehouse.layers.lag import servings_of
-from lakehouse.orchestration import assets, sensor
-from lakehouse.orchestration import daily as upkeep
+from lakehouse.orchestration import assets, daily, sensor
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SQSResource
 
 
@@ -14,8 +13,8 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     """Every asset, a job a dataset, and the sensor that starts them."""
     datasets = load()
     jobs = []
-    daily = upkeep.build(datasets)
-    whole = dg.AssetSelection.checks(*daily["asset_checks"])
+    by_day = daily.build(datasets)
+    whole = dg.AssetSelection.checks(*by_day["asset_checks"])
     for name in datasets:
         keys = [dg.AssetKey([layer, name]) for layer in ("raw", "cleaned", "quarantine")]
         for one in servings_of(datasets, name):
@@ -28,9 +27,9 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     lakehouse = LakehouseResource(s3=S3Resource(), sqs=SQSResource(), dynamodb=DynamoDBResource())
     return dg.Definitions(
         assets=assets.build(datasets),
-        asset_checks=daily["asset_checks"],
-        jobs=[*jobs, *daily["jobs"]],
-        schedules=daily["schedules"],
+        asset_checks=by_day["asset_checks"],
+        jobs=[*jobs, *by_day["jobs"]],
+        schedules=by_day["schedules"],
         sensors=[sensor.build(datasets, jobs)],
         resources={"lakehouse": lakehouse},
         executor=executor,

@@ -56,8 +56,3 @@ def client(service: str, config: Any = None) -> Any:
     import boto3
 
     return boto3.client(service, config=config)
-
-
-def inherited() -> dict[str, str]:
-    """This process's environment, for a process that it starts."""
-    return dict(os.environ)

@@ -70,12 +70,8 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         heads = heads_of(lake, context, dataset.name)
         refused = heads.filter(pl.col("_state") == "refused").select(pl.col("_reason").alias("reason"), "_object")
         left = pl.DataFrame({"reason": done.left}, schema={"reason": pl.String})
-        told = {
-            "dagster/column_schema": _schema(raw.open_raw(lake, dataset.name).scan().collect_schema()),
-        }
         return dg.MaterializeResult(
-            metadata=_metadata(lake, done, heads) | told,
-            data_version=_version(lake, done),
+            **_told(lake, done, heads, columns=True),
             check_results=[checked("readable", pl.concat([refused, left], how="diagonal"), warn=True)],
         )
 
@@ -83,8 +79,8 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
 
 
 BALANCE = (
-    "Of every object generation of this run: read = kept + refused + overtaken + dropped, as counted in balance/, "
-    "and as cleaned and quarantine hold them."
+    "Of every object generation of this run: read = fit + refused + dropped, as counted in balance/; quarantine "
+    "holds what was refused, cleaned no more than what was fit."
 )
 CONTRACT = "The rows of this run's objects, read back from the table, satisfy the contract; no key stands twice."
 EMPTY = "No record of this run's objects broke the contract."
@@ -124,9 +120,7 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
         heads = heads_of(lake, context, dataset.name)
         for key, verb in ((good, cleaned.clean), (bad, cleaned.quarantine)):
             done = verb(lake, dataset)
-            yield dg.MaterializeResult(
-                asset_key=key, metadata=_metadata(lake, done, heads), data_version=_version(lake, done)
-            )
+            yield dg.MaterializeResult(asset_key=key, **_told(lake, done, heads))
 
     return assets
 
@@ -172,11 +166,7 @@ def _serving(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         lake = lakehouse.lake
         done = serving.serve(lake, one, datasets)
-        schema = _schema(_opened(lake, done).scan().collect_schema())
-        return dg.MaterializeResult(
-            metadata=_metadata(lake, done, heads_of(lake, context)) | {"dagster/column_schema": schema},
-            data_version=_version(lake, done),
-        )
+        return dg.MaterializeResult(**_told(lake, done, heads_of(lake, context), columns=True))
 
     return asset
 
@@ -243,10 +233,13 @@ def checked(
     )
 
 
-def _metadata(lake: Lake, done: Hopped, heads: pl.DataFrame) -> dict[str, Any]:
-    table = _opened(lake, done)
-    return {
-        "dagster/row_count": table.scan().select(pl.len()).collect().item(),
+def _told(lake: Lake, done: Hopped, heads: pl.DataFrame, columns: bool = False) -> dict[str, Any]:
+    """A materialization's metadata and data version. `columns`: the table's too, where no contract tells them."""
+    table = lake.open(done.table)
+    assert table is not None
+    rows = table.scan()
+    metadata = {
+        "dagster/row_count": rows.select(pl.len()).collect().item(),
         "dagster/uri": lake.uri(done.table),
         "dagster/table_name": done.table,
         "dagster/storage_kind": "deltalake",
@@ -256,20 +249,12 @@ def _metadata(lake: Lake, done: Hopped, heads: pl.DataFrame) -> dict[str, Any]:
         "objects": table_of(heads.select(ABOUT)),
         "objects_read": len(heads),
     }
-
-
-def _version(lake: Lake, done: Hopped) -> dg.DataVersion:
-    return _at(_opened(lake, done))
+    schema = {"dagster/column_schema": _schema(rows.collect_schema())} if columns else {}
+    return {"metadata": metadata | schema, "data_version": _at(table)}
 
 
 def _at(table: Table) -> dg.DataVersion:
     return dg.DataVersion(f"{table.id}@{table.version}")
-
-
-def _opened(lake: Lake, done: Hopped) -> Table:
-    table = lake.open(done.table)
-    assert table is not None
-    return table
 
 
 def heads_of(

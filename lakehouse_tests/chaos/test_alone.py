@@ -1,6 +1,7 @@
 """`dagster dev` and `dg dev` in the project's root, with nothing set and nothing running."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,6 @@ from typing import Any
 import pytest
 
 from lakehouse.local import aws, house
-from lakehouse.settings import inherited
 from lakehouse_tests.chaos.conftest import environment
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ def dev(command: list[str], home: Path) -> Iterator[str]:
     with environment(DAGSTER_HOME=str(home), LAKEHOUSE_HOME=str(home)), (home / "log").open("wb") as log:
         process = subprocess.Popen(
             [str(BIN / command[0]), *command[1:], str(port)],
-            env=inherited(),
+            env=dict(os.environ),
             cwd=house.ROOT,
             stdout=log,
             stderr=log,

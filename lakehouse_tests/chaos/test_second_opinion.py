@@ -7,13 +7,13 @@ every table, so that three days of flights take minutes: here it is one.
 """
 
 import itertools
+import os
 import subprocess
 import sys
 
 import pytest
 
 from lakehouse.local import feed
-from lakehouse.settings import inherited
 from lakehouse_tests.conftest import SECOND, Road
 from lakehouse_tests.test_road import check, land
 
@@ -43,6 +43,6 @@ def test_a_real_day_arrives_as_the_oracle_says(road: Road) -> None:
 
 def test_moto_is_of_the_same_opinion() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SAME]
-    environment = {k: v for k, v in inherited().items() if not k.startswith("AWS_")} | {SECOND: "1"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {SECOND: "1"}
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
