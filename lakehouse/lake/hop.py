@@ -93,27 +93,25 @@ def hop(
         upserts, deletes = (
             (desired.rows, desired.rows.clear()) if desired.new else difference(target, desired, key)
         )
-        if desired.more and not desired.new and upserts.is_empty() and deletes.is_empty():
+        if desired.more and upserts.is_empty() and deletes.is_empty():
             return Hopped(target.name, version=target.version)
         try:
             if desired.new:
-                target.append(upserts, cursors)
+                version = target.append(upserts, cursors, key)
             else:
-                target.apply(upserts, deletes, key, cursors)
+                version = target.apply(upserts, deletes, key, cursors)
         except Conflict:
             if look + 1 == LOOKS:
                 raise
             time.sleep(random.uniform(0, 0.05 * 2**look))
             continue
-        return Hopped(target.name, len(upserts), len(deletes), _tidied(target), moved=True)
+        return Hopped(target.name, len(upserts), len(deletes), _tidied(target, version), moved=True)
     raise AssertionError("unreachable")
 
 
-def _tidied(target: Table) -> int:
-    """The version that the hop left: its own, or its compaction's. The handle may have seen another's by then."""
-    committed = target.version
-    tidy(target)
-    return target.version if target.version <= committed + 1 else committed
+def _tidied(target: Table, committed: int) -> int:
+    """The version that the hop left: its own, or its compaction's if no other came between."""
+    return committed + 1 if tidy(target) and target.version == committed + 1 else committed
 
 
 @dataclass(frozen=True)

@@ -92,3 +92,28 @@ def test_an_append_without_a_cursor_lands_behind_another_commit(tmp_path: Path) 
     first.append(rows)
     second.append(rows)
     assert second.version == 2
+
+
+def test_appended_files_say_what_they_hold_and_new_columns_join(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    first = pl.DataFrame({"part": ["a", "b", "b"], "k": ["y", "z", "x"], "n": [None, 1, 2]})
+    lake.ensure("a/b", first.schema, ["part"]).append(first, indexed=["k", "n"])
+    table = lake.open("a/b")
+    assert table is not None
+    table.append(first.head(1).with_columns(more=pl.lit("new")))
+    files = pl.DataFrame(table.delta.get_add_actions(flatten=True)).sort("partition.part", "modification_time")
+    told = files.select("num_records", "min.k", "max.k", "min.n", "max.n", "null_count.n").rows()
+    assert told == [(1, "y", "y", None, None, 1), (1, None, None, None, None, None), (2, "x", "z", 1, 2, 0)]
+    for path, size in files.select("path", "size_bytes").iter_rows():
+        assert (tmp_path / "a" / "b" / path).stat().st_size == size
+    assert table.scan().filter(pl.col("more").is_null()).collect().height == 3
+    fed = table.changes(0)
+    assert fed is not None
+    assert sorted(fed["k"]) == ["x", "y", "y", "z"]
+
+
+def test_rows_of_another_type_than_the_table_are_not_committed(tmp_path: Path) -> None:
+    table = Lake(str(tmp_path)).ensure("a/b", pl.Schema({"k": pl.Int64}))
+    with pytest.raises(pl.exceptions.InvalidOperationError):
+        table.append(pl.DataFrame({"k": ["one"]}))
+    assert table.version == 0
