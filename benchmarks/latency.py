@@ -27,7 +27,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Budget, Queue
-from lakehouse.layers import balance, cleaned, raw, serving
+from lakehouse.layers import balance, cleaned, ingest, serving
 from lakehouse.layers.lag import lagging
 from lakehouse.local import demo, feed, house
 from lakehouse.settings import Settings, client
@@ -133,7 +133,7 @@ def bare(place: Place, queue: Queue) -> Callable[[], None]:
             return
         for name in lagging(place.lake, place.datasets, place.items):
             dataset = place.datasets[name]
-            raw.ingest(place.lake, place.bucket, dataset)
+            ingest.ingest(place.lake, place.bucket, dataset)
             cleaned.clean(place.lake, dataset)
             cleaned.quarantine(place.lake, dataset)
             balance.weigh(place.lake, dataset)

@@ -37,7 +37,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Budget, Queue
-from lakehouse.layers import raw
+from lakehouse.layers import ingest, raw
 from lakehouse.layers.lag import lagging
 from lakehouse.local import aws, house
 from lakehouse.settings import client
@@ -73,7 +73,7 @@ def work(lake: str, bucket: str, url: str) -> None:
     queue = Queue(boto3.client("sqs"), url)
     while inbox.receive(queue, Lake(lake), datasets, wait=0, budget=Budget()):
         pass
-    raw.ingest(Lake(lake), Bucket(boto3.client("s3"), bucket), datasets["flights"])
+    ingest.ingest(Lake(lake), Bucket(boto3.client("s3"), bucket), datasets["flights"])
 
 
 def measure(size: int, repeats: int) -> float:

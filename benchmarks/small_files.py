@@ -37,7 +37,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket, Identity
 from lakehouse.landing.queue import Budget, Queue
-from lakehouse.layers import raw
+from lakehouse.layers import ingest, raw
 from lakehouse.local import aws
 
 HEADERS = (
@@ -123,7 +123,7 @@ def batched(bucket: Bucket, keys: Sequence[str]) -> float:
         began = time.perf_counter()
         while inbox.receive(queue, lake, datasets, wait=0, budget=Budget()):
             pass
-        raw.ingest(lake, bucket, datasets["flights"])
+        ingest.ingest(lake, bucket, datasets["flights"])
         took = time.perf_counter() - began
         assert raw.heads(raw.open_raw(lake, "flights")).collect().height == len(keys)
     return took
@@ -147,7 +147,7 @@ def per_file(bucket: Bucket, keys: Sequence[str]) -> float:
 def get_alone(bucket: Bucket, keys: Sequence[str]) -> float:
     """Seconds for the gets that both ways make, by as many threads as raw has."""
     began = time.perf_counter()
-    with ThreadPoolExecutor(raw.READERS) as pool:
+    with ThreadPoolExecutor(ingest.READERS) as pool:
         list(pool.map(bucket.get, keys))
     return time.perf_counter() - began
 

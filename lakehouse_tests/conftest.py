@@ -23,7 +23,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Budget, Queue
-from lakehouse.layers import balance, cleaned, raw, serving
+from lakehouse.layers import balance, cleaned, ingest, serving
 from lakehouse.local import aws
 
 SECOND = "TEST_ON_MOTO"
@@ -91,7 +91,7 @@ class Road:
 
     def hops(self) -> None:
         for dataset in self.datasets.values():
-            raw.ingest(self.lake, self.bucket, dataset)
+            ingest.ingest(self.lake, self.bucket, dataset)
             cleaned.clean(self.lake, dataset)
             cleaned.quarantine(self.lake, dataset)
             balance.weigh(self.lake, dataset)

@@ -12,7 +12,7 @@ from lakehouse.dataset import load
 from lakehouse.lake import Lake
 from lakehouse.landing import readers
 from lakehouse.landing.objects import Bucket
-from lakehouse.layers import raw
+from lakehouse.layers import ingest, raw
 
 read = readers.read_csv
 
@@ -26,7 +26,7 @@ def deadly(body: bytes) -> pl.DataFrame:
 if __name__ == "__main__":
     lake, bucket, run, failures = sys.argv[1:]
     readers.READERS[".csv"] = deadly
-    raw.TRIAL = timedelta(0)
+    ingest.TRIAL = timedelta(0)
     raw.BATCH = 4
     flights = load()["flights"]
-    raw.ingest(Lake(lake), Bucket(boto3.client("s3"), bucket), flights, run=run, failures=int(failures))
+    ingest.ingest(Lake(lake), Bucket(boto3.client("s3"), bucket), flights, run=run, failures=int(failures))

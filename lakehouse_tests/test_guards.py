@@ -39,17 +39,18 @@ def swap(name: str, file: str, old: str, new: str, test: str) -> Mutation:
 
 
 MUTATIONS = [
-    Mutation(
+    swap(
         "no look at the last head",
-        "layers/raw.py",
-        ((" if not _same(look, known.get(k))", ""), ("if _same(got[0] if got else None, head):", "if False:")),
+        "layers/generation.py",
+        'return last["_state"] not in ("gone", *PASSING) and is_of(found, last)',
+        "return False",
         f"{LIVES}::{ONE}[1-keep]",
     ),
     swap(
         "any head is taken for the same",
-        "layers/raw.py",
-        'head["_state"] not in ("gone", TRYING) and _is(found, head)',
-        'head["_state"] not in ("gone", TRYING)',
+        "layers/generation.py",
+        'return last["_state"] not in ("gone", *PASSING) and is_of(found, last)',
+        'return last["_state"] not in ("gone", *PASSING)',
         f"{LIVES}::{ONE}[1-keep]",
     ),
     swap(
@@ -61,15 +62,19 @@ MUTATIONS = [
     ),
     Mutation(
         "no bound on a batch",
-        "layers/raw.py",
-        ((".head(BATCH + 1)", ""), ("[*keys.items()][:BATCH]", "keys"), ("return taken[:most]", "return taken")),
+        "layers/ingest.py",
+        (
+            (".head(raw_layer.BATCH + 1)", ""),
+            ("[*sizes][: raw_layer.BATCH]", "[*sizes]"),
+            ("objects[: min(most, max(1, fitting))]", "objects"),
+        ),
         "layers/test_lag.py::a_backlog_is_taken_a_batch_a_commit_from_the_first_on[True]",
     ),
     swap(
         "append on a handle of its own",
         "lake/table.py",
-        "write_deltalake(\n                self.delta,",
-        "write_deltalake(\n                DeltaTable(self.delta.table_uri),",
+        "self.delta.create_write_transaction(",
+        "DeltaTable(self.delta.table_uri).create_write_transaction(",
         f"{RACES}::whoever_commits_second_on_one_look_is_told[append-append]",
     ),
     swap(
@@ -187,23 +192,37 @@ MUTATIONS = [
     swap(
         "a deletion retracts where it should not",
         "layers/raw.py",
-        'if dataset.on_delete == "keep" else [TRYING]',
-        "if False else [TRYING]",
+        'if dataset.on_delete == "keep" else [*PASSING]',
+        "if False else [*PASSING]",
         f"{LIVES}::a_key_falls_back_to_a_deleted_object_only_where_its_rows_are_kept[keep-left0]",
     ),
     swap(
         "who died on an object is forgotten",
-        "layers/raw.py",
-        'if head and pace.alone and head["_run"] != pace.run:',
+        "layers/ingest.py",
+        "if len(trials) >= TRIALS:",
         "if False:",
         "test_poison.py::an_object_that_kills_its_reader_is_refused_alone_and_its_dataset_moves_on",
     ),
     swap(
-        "an object that was not reached is passed by",
+        "who failed on an object and lived is taken for dead",
+        "layers/ingest.py",
+        "        if pace.alone:\n            _spare(",
+        "        if False:\n            _spare(",
+        "test_poison.py::a_run_that_fails_and_lives_holds_nothing_against_the_object_it_read_alone[throttled]",
+    ),
+    swap(
+        "an object that was withheld is never asked for again",
+        "layers/ingest.py",
+        "if not raw.mark(RECALL) and not any(",
+        "if True or not any(",
+        "test_poison.py::an_object_that_s3_withholds_holds_nothing_up_and_is_asked_for_again[AccessDenied-403]",
+    ),
+    swap(
+        "a head that says nothing of content hides what stood",
         "layers/raw.py",
-        "more=more or bool(walk.left)",
-        "more=more",
-        "test_poison.py::an_object_that_s3_withholds_is_left_and_comes_later",
+        'return [*PASSING, "gone"] if',
+        'return ["gone"] if',
+        "test_poison.py::an_overwrite_that_s3_withholds_leaves_what_stood",
     ),
     swap(
         "code that raises on everything empties its table",

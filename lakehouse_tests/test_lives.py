@@ -21,7 +21,7 @@ import pytest
 from lakehouse.dataset import Dataset, Serving, check
 from lakehouse.landing import inbox
 from lakehouse.landing.reconcile import reconcile
-from lakehouse.layers import balance, cleaned, raw
+from lakehouse.layers import balance, cleaned, ingest, raw
 from lakehouse.layers.lag import lagging
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import items_of
@@ -110,10 +110,10 @@ class World:
         for portion in (told[:cut], told[cut:]):
             inbox.announce(self.road.lake, "readings", portion, event="test")
             if self.dice.random() < 0.5:
-                raw.ingest(self.road.lake, self.road.bucket, self.road.datasets["readings"])
+                ingest.ingest(self.road.lake, self.road.bucket, self.road.datasets["readings"])
         for key in keys:
             self.things[key].tell()
-        raw.ingest(self.road.lake, self.road.bucket, self.road.datasets["readings"])
+        ingest.ingest(self.road.lake, self.road.bucket, self.road.datasets["readings"])
         if next(self.turns) % 3:
             self.road.hops()
 

@@ -5,16 +5,24 @@ import itertools
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import polars as pl
 import pytest
 from botocore.exceptions import ClientError
 
-from lakehouse.layers import balance, cleaned, raw
+from lakehouse.landing.objects import Bucket
+from lakehouse.layers import balance, cleaned, ingest, raw
 from lakehouse.layers.lag import lagging
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import check, land
+from lakehouse_tests.test_transient import failing
 
 GOOD = {f"flights/{n}.csv": sample.flights(("AA", n, n)) for n in range(1, 8)}
 POISON = {"flights/5b.csv": sample.flights(("AA", 50, 0)) + b"POISON"}
@@ -61,32 +69,112 @@ def test_a_poisonous_object_that_was_mended_is_read(road: Road) -> None:
 def test_after_failures_of_another_cause_every_object_is_read_one_by_one(road: Road) -> None:
     land(road, GOOD)
     road.announce(*GOOD)
-    raw.ingest(road.lake, road.bucket, road.datasets["flights"], run="r", failures=9)
+    ingest.ingest(road.lake, road.bucket, road.datasets["flights"], run="r", failures=9)
     road.hops()
     check(road, GOOD)
 
 
-def test_an_object_that_s3_withholds_is_left_and_comes_later(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+SLOW_DOWN = ClientError({"Error": {"Code": "SlowDown", "Message": "SlowDown"}}, "GetObject")
+
+
+@pytest.mark.parametrize("fault", [SLOW_DOWN, KeyboardInterrupt()], ids=["throttled", "interrupted"])
+def test_a_run_that_fails_and_lives_holds_nothing_against_the_object_it_read_alone(
+    road: Road, fault: BaseException
+) -> None:
     land(road, GOOD)
     road.announce(*GOOD)
-    get = road.bucket.client.get_object
-
-    def withheld(**asked: str) -> object:
-        if asked["Key"] == "flights/3.csv":
-            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetObject")
-        return get(**asked)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(road.bucket.client, "get_object", withheld)
-        for _ in range(2):
-            done = raw.ingest(road.lake, road.bucket, road.datasets["flights"])
-            assert len(done.left) == 1
-            assert "flights/3.csv" in done.left[0]
-            road.hops()
-            assert set(heads(road)["_object"]) == GOOD.keys() - {"flights/3.csv"}
-            assert lagging(road.lake, road.datasets, road.items)["flights"] == "raw/flights"
+    for number in range(5):
+        with failing(Bucket, "get", fault), pytest.raises(type(fault)):
+            ingest.ingest(road.lake, road.bucket, road.datasets["flights"], run=f"r{number}", failures=9)
+    assert heads(road)["_state"].to_list() == [raw.SPARED]
     road.hops()
     check(road, GOOD)
+
+
+def test_an_object_whose_process_was_ended_once_is_read(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(road, GOOD)
+    road.announce(*GOOD)
+    monkeypatch.setattr(ingest, "_spare", lambda *_: None)
+    monkeypatch.setattr(ingest, "TRIAL", timedelta(0))
+    with failing(Bucket, "get", KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        ingest.ingest(road.lake, road.bucket, road.datasets["flights"], run="ended", failures=9)
+    ingest.ingest(road.lake, road.bucket, road.datasets["flights"], run="next", failures=9)
+    road.hops()
+    check(road, GOOD)
+
+
+@contextmanager
+def withholding(road: Road, key: str, code: str, status: int) -> Iterator[None]:
+    """S3 as it answers for one object: its reason where there is a body, and a bare number where there is none."""
+    client = road.bucket.client
+    real = {"get_object": client.get_object, "head_object": client.head_object}
+
+    def call(name: str, **asked: str) -> object:
+        if asked["Key"] != key:
+            return real[name](**asked)
+        word = code if name == "get_object" else str(status)
+        answer: Any = {"Error": {"Code": word}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        raise ClientError(answer, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in real:
+            patch.setattr(client, name, partial(call, name))
+        yield
+
+
+REFUSALS = [("AccessDenied", 403), ("InvalidObjectState", 403), ("InvalidRequest", 400)]
+
+
+@pytest.mark.parametrize(("code", "status"), REFUSALS)
+def test_an_object_that_s3_withholds_holds_nothing_up_and_is_asked_for_again(
+    road: Road, monkeypatch: pytest.MonkeyPatch, code: str, status: int
+) -> None:
+    land(road, GOOD)
+    road.announce(*GOOD)
+    closed = "flights/3.csv"
+    with withholding(road, closed, code, status):
+        road.hops()
+        assert "flights" not in lagging(road.lake, road.datasets, road.items)
+        found = heads(road).filter(pl.col("_object") == closed)
+        assert found["_state"].to_list() == [raw.WITHHELD]
+        assert code in found["_reason"][0]
+        check(road, {key: body for key, body in GOOD.items() if key != closed})
+    monkeypatch.setattr(raw, "SOONEST", timedelta(0))
+    road.announce(closed)
+    with withholding(road, closed, code, status):
+        road.hops()
+    time.sleep(2.1)
+    assert lagging(road.lake, road.datasets, road.items)["flights"] == "raw/flights"
+    road.hops()
+    check(road, GOOD)
+    assert not raw.recalls(raw.open_raw(road.lake, "flights"))
+    assert "flights" not in lagging(road.lake, road.datasets, road.items)
+
+
+def test_an_overwrite_that_s3_withholds_leaves_what_stood(road: Road) -> None:
+    land(road, GOOD)
+    road.announce(*GOOD)
+    road.hops()
+    land(road, {"flights/3.csv": sample.flights(("AA", 33, 3))})
+    road.announce("flights/3.csv")
+    with withholding(road, "flights/3.csv", "AccessDenied", 403):
+        road.hops()
+        check(road, GOOD)
+        assert balance.unbalanced(road.lake, road.datasets["flights"]).is_empty()
+
+
+def test_the_pause_before_an_object_is_asked_for_again_grows(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(road, GOOD)
+    monkeypatch.setattr(raw, "SOONEST", timedelta(0))
+    pauses = []
+    with withholding(road, "flights/3.csv", "AccessDenied", 403):
+        for _ in range(4):
+            road.announce("flights/3.csv")
+            ingest.ingest(road.lake, road.bucket, road.datasets["flights"])
+            asked = raw.withheld(raw.open_raw(road.lake, "flights")).collect()["at"][0]
+            pauses.append((asked - heads(road)["_ingested_at"][0]).total_seconds())
+    assert pauses[0] == 0
+    assert pauses == sorted(set(pauses))
 
 
 def picky(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -3,7 +3,7 @@
 import pytest
 
 from lakehouse.dynamodb.sync import publish
-from lakehouse.layers import cleaned, raw, serving
+from lakehouse.layers import cleaned, ingest, serving
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import check, items_of, land
@@ -45,7 +45,7 @@ def test_every_reader_that_lags_beyond_retention_ends_where_the_others_do(road: 
     forget(road, "landing/inbox")
     for name in ("flights", "airlines"):
         dataset = road.datasets[name]
-        raw.ingest(road.lake, road.bucket, dataset)
+        ingest.ingest(road.lake, road.bucket, dataset)
         lapse(road, f"raw/{name}", f"cleaned/{name}")
         cleaned.clean(road.lake, dataset)
         cleaned.quarantine(road.lake, dataset)

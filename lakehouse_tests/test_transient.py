@@ -12,7 +12,7 @@ from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Conflict, Table
 from lakehouse.landing import inbox
 from lakehouse.landing.queue import Budget
-from lakehouse.layers import raw
+from lakehouse.layers import ingest, raw
 from lakehouse.layers.lag import lagging
 from lakehouse.layers.tables import standing
 from lakehouse_tests import sample
@@ -38,7 +38,7 @@ FAULTS: dict[str, Exception] = {
 
 
 @contextmanager
-def failing(owner: Any, name: str, fault: Exception, after: int = 0) -> Iterator[None]:
+def failing(owner: Any, name: str, fault: BaseException, after: int = 0) -> Iterator[None]:
     """Every call but the first `after` raises."""
     real, calls = getattr(owner, name), iter(range(after))
 
@@ -79,10 +79,10 @@ def test_an_object_that_cannot_be_fetched_now_is_fetched_later(road: Road, fault
     land(road, sample.FILES)
     road.announce(*sample.FILES)
     with failing(road.bucket.client, call, FAULTS[fault]), pytest.raises(type(FAULTS[fault])):
-        raw.ingest(road.lake, road.bucket, flights)
+        ingest.ingest(road.lake, road.bucket, flights)
     assert raw.open_raw(road.lake, "flights").version == 0
     assert lagging(road.lake, road.datasets, road.items)["flights"] == "raw/flights"
-    raw.ingest(road.lake, road.bucket, flights)
+    ingest.ingest(road.lake, road.bucket, flights)
     heads = raw.heads(raw.open_raw(road.lake, "flights")).collect()
     assert heads["_state"].to_list() == ["read", "read"]
 

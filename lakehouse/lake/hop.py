@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -44,13 +44,15 @@ class Desired:
     """`rows` is all that ought to stand in `scope`: a frame of (group) keys, or None for the whole target.
 
     `new` says that no row of the scope can be there yet: the rows are appended without a comparison. `more` says
-    that the sources hold more than this: the rows are committed and the cursors do not move yet.
+    that the sources hold more than this: the rows are committed and the cursors do not move yet. `marks`: numbers
+    that the table keeps beside its cursors, written with the rows if they are `new`.
     """
 
     rows: pl.DataFrame
     scope: pl.DataFrame | None = None
     new: bool = False
     more: bool = False
+    marks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def hop(
         if not any(lags(target, source, code) for source in sources):
             return Hopped(target.name, version=target.version)
         desired = work(target, news)
-        cursors = [_cursor(target, n, code, desired.more) for n in news]
+        cursors = [cursor_after(target, n, code, desired.more) for n in news]
         upserts, deletes = (
             (desired.rows, desired.rows.clear()) if desired.new else difference(target, desired, key)
         )
@@ -97,7 +99,7 @@ def hop(
             return Hopped(target.name, version=target.version)
         try:
             if desired.new:
-                version = target.append(upserts, cursors, key)
+                version = target.append(upserts, cursors, key, desired.marks)
             else:
                 version = target.apply(upserts, deletes, key, cursors)
         except Conflict:
@@ -204,7 +206,7 @@ def unread(source: Table, code: str) -> Cursor:
     return Cursor(source.name, -1, stamp(source.id, code), None if source.rows is None else 0)
 
 
-def _cursor(target: Table, news: News, code: str, more: bool) -> Cursor:
+def cursor_after(target: Table, news: News, code: str, more: bool) -> Cursor:
     """What a commit says was read of a source.
 
     Where all is to be taken and more is to come, that is nothing: the target is neither the old state nor the new,

@@ -10,7 +10,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 GONE = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
-CLOSED = {"403", "AccessDenied", "InvalidObjectState", "KMS.DisabledException", "KMS.KMSInvalidStateException"}
+COMMON = {
+    *("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired", "RequestTimeTooSkewed"),
+    *("InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "AuthFailure"),
+    *("NoSuchBucket", "AllAccessDisabled", "AccountProblem", "NotSignedUp", "OptInRequired"),
+    *("RequestTimeout", "TooManyRequestsException", "Throttling", "ThrottlingException", "RequestLimitExceeded"),
+}
+"""Refusals that say nothing of the object that was asked for."""
+UNTOLD = {"400", "403", "405", "412"}
+"""A HEAD's answer has no body, and so no word of why."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Identity:
 
 
 class Unreachable(Exception):
-    """This one object cannot be read now: forbidden, archived, its key disabled. Transient: others may well be."""
+    """This one object cannot be read now: forbidden, archived, encrypted by a key that we lack."""
 
 
 class Bucket:
@@ -37,7 +45,14 @@ class Bucket:
 
     def look(self, key: str) -> Identity | None:
         """The object's identity now, or None if it is gone."""
-        answer = self._ask(self.client.head_object, key)
+        try:
+            answer = self._ask(self.client.head_object, key)
+        except ClientError as error:
+            if _code(error) not in UNTOLD:
+                raise
+            answer = self._ask(self.client.get_object, key)
+            if answer:
+                answer["Body"].close()
         return _identity(key, answer) if answer else None
 
     def get(self, key: str) -> tuple[Identity, bytes] | None:
@@ -58,12 +73,16 @@ class Bucket:
         try:
             return call(Bucket=self.name, Key=key)  # type: ignore[no-any-return]
         except ClientError as error:
-            code = error.response["Error"]["Code"]
+            code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             if code in GONE:
                 return None
-            if code in CLOSED:
-                raise Unreachable(f"{key}: {error}") from error
-            raise
+            if code in COMMON | UNTOLD or not 400 <= status < 500:
+                raise
+            raise Unreachable(f"{key}: {error}") from error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"])
 
 
 def _identity(key: str, answer: dict[str, Any]) -> Identity:

@@ -28,9 +28,9 @@ def lagging(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str,
 
 
 def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: Items) -> str | None:
-    if raw.lag(lake, dataset.name):
-        return f"raw/{dataset.name}"
     table = lake.open(raw.name(dataset.name))
+    if raw.lag(lake, dataset.name) or (table and raw.recalls(table)):
+        return f"raw/{dataset.name}"
     if table is None:
         return None
     source = by_heads(table)

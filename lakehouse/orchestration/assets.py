@@ -13,8 +13,9 @@ from lakehouse.dynamodb.table import Written
 from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.landing import inbox
 from lakehouse.layers import balance, cleaned, raw, serving
+from lakehouse.layers.ingest import ingest
 from lakehouse.orchestration.resources import LakehouseResource
-from lakehouse.orchestration.sensor import DATASET, FAILURES, LEFT
+from lakehouse.orchestration.sensor import DATASET, FAILURES
 
 OWNERS = ["team:data"]
 ABOUT = ["_object", "_generation", "_state", "_records", "_size"]
@@ -64,15 +65,13 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         run = context.run
         failures = int(run.tags.get(FAILURES, "0"))
         lake = lakehouse.lake
-        done = raw.ingest(lake, lakehouse.bucket(), dataset, run=run.run_id, failures=failures)
-        if done.left:
-            context.instance.add_run_tags(run.run_id, {LEFT: str(len(done.left))})
+        done = ingest(lake, lakehouse.bucket(), dataset, run=run.run_id, failures=failures)
         heads = heads_of(lake, context, dataset.name)
-        refused = heads.filter(pl.col("_state") == "refused").select(pl.col("_reason").alias("reason"), "_object")
-        left = pl.DataFrame({"reason": done.left}, schema={"reason": pl.String})
+        unread = heads.filter(pl.col("_state").is_in(["refused", raw.WITHHELD]))
+        reasons = unread.select(pl.col("_reason").alias("reason"), "_object", "_state")
         return dg.MaterializeResult(
             **_told(lake, done, heads, columns=True),
-            check_results=[checked("readable", pl.concat([refused, left], how="diagonal"), warn=True)],
+            check_results=[checked("readable", reasons, warn=True)],
         )
 
     return asset

@@ -8,7 +8,7 @@ import pytest
 
 from lakehouse.dynamodb.sync import publish
 from lakehouse.landing import inbox
-from lakehouse.layers import balance, cleaned, raw, serving
+from lakehouse.layers import balance, cleaned, ingest, raw, serving
 from lakehouse.layers.lag import lagging
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
@@ -29,7 +29,7 @@ def test_each_hop_that_is_left_is_named_in_turn(road: Road) -> None:
         land(road, {"flights/9.csv": sample.flights(("AA", 9, turn))})
         road.announce("flights/9.csv")
         assert lag(road) == "raw/flights"
-        raw.ingest(road.lake, road.bucket, flights)
+        ingest.ingest(road.lake, road.bucket, flights)
         assert lag(road) == "cleaned/flights"
         cleaned.clean(road.lake, flights)
         assert lag(road) == "quarantine/flights"
@@ -68,12 +68,12 @@ def test_a_backlog_is_taken_a_batch_a_commit_from_the_first_on(
     if started:
         land(road, {"flights/0.csv": sample.flights(("UA", 1, 1))})
         road.announce("flights/0.csv")
-        raw.ingest(road.lake, road.bucket, road.datasets["flights"])
+        ingest.ingest(road.lake, road.bucket, road.datasets["flights"])
     files = {f"flights/{n:02}.csv": sample.flights(("AA", n, n)) for n in range(1, 20)}
     land(road, files)
     for key in files:
         road.announce(key)
-    raw.ingest(road.lake, road.bucket, road.datasets["flights"])
+    ingest.ingest(road.lake, road.bucket, road.datasets["flights"])
     table = raw.open_raw(road.lake, "flights")
     changes = table.changes(0)
     assert changes is not None

@@ -8,7 +8,7 @@ import pytest
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Table
-from lakehouse.layers import balance, cleaned, raw
+from lakehouse.layers import balance, cleaned, ingest, raw
 from lakehouse.layers.portion import Portion
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
@@ -39,7 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def take(road: Road, files: dict[str, bytes]) -> None:
     land(road, files)
     road.announce(*files)
-    raw.ingest(road.lake, road.bucket, road.datasets["flights"])
+    ingest.ingest(road.lake, road.bucket, road.datasets["flights"])
 
 
 def versions(road: Road) -> dict[str, int]:

@@ -10,6 +10,7 @@ from lakehouse.lake import Table
 from lakehouse.lake.maintenance import CROWD
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket, Identity
+from lakehouse.layers import ingest as verb
 from lakehouse.layers import raw
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
@@ -28,7 +29,7 @@ def backlog(road: Road, monkeypatch: pytest.MonkeyPatch) -> Road:
 
 
 def ingest(road: Road) -> None:
-    raw.ingest(road.lake, road.bucket, road.datasets["flights"])
+    verb.ingest(road.lake, road.bucket, road.datasets["flights"])
 
 
 def heads(road: Road) -> pl.DataFrame:

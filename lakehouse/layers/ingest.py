@@ -1,0 +1,203 @@
+"""inbox → raw: what an event names is looked at, and read where it is not as its last head says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+
+import polars as pl
+
+from lakehouse.dataset import Dataset
+from lakehouse.lake import Conflict, Desired, Hopped, Lake, News, Table, walk
+from lakehouse.lake.hop import cursor_after
+from lakehouse.landing import inbox
+from lakehouse.landing.objects import Bucket, Identity, Unreachable
+from lakehouse.layers import raw as raw_layer
+from lakehouse.layers.generation import (
+    Generation,
+    Head,
+    began,
+    content,
+    is_of,
+    next_generation,
+    refused,
+    same,
+    table_rows,
+)
+from lakehouse.layers.raw import CODE, KEY, RECALL, SPARED, TRYING, WITHHELD, heads, last_heads
+
+READERS = 8
+TRIALS = 2
+"""Processes that may die while they read an object and nothing else, before it is refused."""
+TRIAL = timedelta(seconds=30)
+"""A run that reads an object alone and takes longer than this without a word is taken for dead."""
+DIED = "processes that read nothing else died while they read it; upload it again to try it anew"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The run, how many objects it takes a commit, and whether each is read alone."""
+
+    run: str
+    objects: int
+    alone: bool
+
+
+def ingest(lake: Lake, bucket: Bucket, dataset: Dataset, *, run: str = "", failures: int = 0) -> Hopped:
+    """Carry everything the inbox holds for a dataset into raw, a bounded batch a commit.
+
+    If the run dies, what its commits brought their heads tell, and the next run finds those objects as they are.
+
+    `failures`: runs that failed here before this one, in a row. After two, an object is read alone, behind a head
+    that says so: an object that twice killed the process that read it is refused, and the dataset moves on. A
+    run that fails and lives takes that head back, so that nothing is held against an object but deaths.
+    """
+    pace = Pace(run, max(1, raw_layer.BATCH >> 4 * failures), alone=failures > 1)
+    _recall(lake, dataset.name)
+    try:
+        return walk(
+            lambda: raw_layer.open_raw(lake, dataset.name),
+            lambda: inbox.of(inbox.open_inbox(lake), dataset.name),
+            lambda raw, news, after: _batch(raw, news, bucket, pace, after),
+            key=KEY,
+            code=CODE,
+        )
+    except BaseException:
+        if pace.alone:
+            _spare(lake, dataset.name, run)
+        raise
+
+
+def _recall(lake: Lake, dataset: str) -> None:
+    """Announce the objects that S3 withheld and that it is time to ask for again."""
+    raw = lake.open(raw_layer.name(dataset))
+    if raw and raw_layer.recalls(raw):
+        due = raw_layer.withheld(raw).filter(pl.col("at") <= datetime.now(UTC)).collect()
+        inbox.announce(lake, dataset, sorted(due["_object"]), event="recall")
+
+
+def _spare(lake: Lake, dataset: str, run: str) -> None:
+    """Take back what says that this run reads an object alone: the run failed, and it lived."""
+    raw = raw_layer.open_raw(lake, dataset)
+    tried = last_heads(raw).filter((pl.col("_state") == TRYING) & (pl.col("_run") == run)).collect()
+    if spared := [Generation({**began(h["_object"], h, run), "_state": SPARED}) for h in tried.to_dicts()]:
+        raw.append(table_rows(spared, raw.columns))
+
+
+def _batch(raw: Table, news: News, bucket: Bucket, pace: Pace, after: str) -> tuple[Desired, str]:
+    """The next objects that are not as their heads say, within the pace and `BYTES`, and how far that goes."""
+    with ThreadPoolExecutor(READERS) as pool:
+        sizes = _named(raw, news, after)
+        keys = [*sizes][: raw_layer.BATCH]
+        upto = keys[-1] if len(sizes) > raw_layer.BATCH else ""
+        differing = _differing(raw, bucket, {key: sizes[key] for key in keys}, pool)
+        alone = pace.alone and not _found(raw, pace.run)
+        taken = _within(differing, pace.objects if alone or not pace.alone else raw_layer.BATCH)
+        if len(taken) < len(differing):
+            upto = taken[-1].key
+        if alone:
+            told = [_alone(raw, news, bucket, one, pace.run) for one in taken]
+        else:
+            told = [*pool.map(lambda one: next_generation(bucket, one.key, one.head, pace.run), taken)]
+    parts = [part for part in told if part]
+    return Desired(table_rows(parts, raw.columns), new=True, more=bool(upto), marks=_marks(raw, parts)), upto
+
+
+def _marks(raw: Table, parts: Sequence[Generation]) -> dict[str, int]:
+    if not raw.mark(RECALL) and not any(part.head["_state"] == WITHHELD for part in parts):
+        return {}
+    return {RECALL: raw_layer.recall_at(raw, table_rows([Generation(part.head) for part in parts], raw.columns))}
+
+
+def _named(raw: Table, news: News, after: str) -> dict[str, int | None]:
+    """The next keys, one more than a batch, that an event names, and the largest size that one tells.
+
+    Without events whose version raw has read.
+    """
+    events = news.source.scan() if news.changes is None else news.changes.lazy()
+    created = pl.when(pl.col("kind") == "created").then("version_id").alias("version_id")
+    settled = (pl.col("_object") > after) & pl.col("_state").is_in(["read", "refused"])
+    read = heads(raw).filter(settled).select(key="_object", version_id="_object_version")
+    named = (
+        events.filter(pl.col("key") > after)
+        .select("key", created, "size")
+        .join(read.drop_nulls(), on=["key", "version_id"], how="anti")
+        .group_by("key")
+        .agg(pl.col("size").max())
+        .sort("key")
+        .head(raw_layer.BATCH + 1)
+    )
+    return dict(named.collect().iter_rows())
+
+
+@dataclass(frozen=True)
+class Differing:
+    """An object that is not as its last head says. `size` is 0 if it is gone, `head` None if it is new."""
+
+    key: str
+    head: Head | None
+    size: int
+
+
+def _differing(
+    raw: Table, bucket: Bucket, sizes: dict[str, int | None], pool: ThreadPoolExecutor
+) -> list[Differing]:
+    """The objects that are not as their heads say.
+
+    One without a head, whose size an event tells, is not looked at: it will be got, whatever it is.
+    """
+    known = {head["_object"]: head for head in last_heads(raw, sizes).collect().to_dicts()}
+    new = [Differing(k, None, size) for k, size in sizes.items() if size is not None and k not in known]
+    keys = sizes.keys() - {one.key for one in new}
+    looks = zip(keys, pool.map(lambda key: _look(bucket, key), keys), strict=True)
+    seen = [
+        Differing(key, known.get(key), look.size if isinstance(look, Identity) else 0)
+        for key, look in looks
+        if isinstance(look, Unreachable) or not same(look, known.get(key))
+    ]
+    return sorted(new + seen, key=lambda one: one.key)
+
+
+def _look(bucket: Bucket, key: str) -> Identity | Unreachable | None:
+    try:
+        return bucket.look(key)
+    except Unreachable as error:
+        return error
+
+
+def _within(objects: list[Differing], most: int) -> list[Differing]:
+    """As many as `most` and `BYTES` allow, and at least one."""
+    ends = [*accumulate(one.size for one in objects)]
+    fitting = sum(end <= raw_layer.BYTES for end in ends)
+    return objects[: min(most, max(1, fitting))]
+
+
+def _found(raw: Table, run: str) -> bool:
+    """Whether the run has refused the object for whose sake it reads them one by one."""
+    mine = heads(raw).filter((pl.col("_run") == run) & (pl.col("_reason") == DIED))
+    return not mine.collect().is_empty()
+
+
+def _alone(raw: Table, news: News, bucket: Bucket, one: Differing, run: str) -> Generation | None:
+    """The object's next generation, read behind a head that says so; refused if such heads tell of deaths."""
+    found = _look(bucket, one.key)
+    if not isinstance(found, Identity):
+        return next_generation(bucket, one.key, one.head, run)
+    trials = _trials(raw, found)
+    if trials and datetime.now(UTC) - trials[-1]["_ingested_at"] < TRIAL:
+        raise Conflict(f"{one.key}: run {trials[-1]['_run']} began to read it less than {TRIAL} ago")
+    if len(trials) >= TRIALS:
+        return refused(found, one.head, run, DIED)
+    trying = {**began(one.key, one.head, run), **content(found), "_state": TRYING}
+    raw.append(table_rows([Generation(trying)], raw.columns), [cursor_after(raw, news, CODE, more=True)], KEY)
+    return next_generation(bucket, one.key, trying, run)
+
+
+def _trials(raw: Table, found: Identity) -> list[Head]:
+    """The heads of runs that began to read this very content alone and said no more, the oldest first."""
+    told = heads(raw).filter(pl.col("_object") == found.key).sort("_generation").collect().to_dicts()
+    last = max((n for n, h in enumerate(told) if h["_state"] != TRYING or not is_of(found, h)), default=-1)
+    return told[last + 1 :]
