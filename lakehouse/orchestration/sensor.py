@@ -9,7 +9,7 @@ import dagster as dg
 
 from lakehouse.dataset import Dataset
 from lakehouse.landing import inbox
-from lakehouse.landing.queue import Budget
+from lakehouse.landing.queue import Budget, Message, Queue
 from lakehouse.layers.lag import lagging
 from lakehouse.orchestration.resources import LakehouseResource
 
@@ -26,6 +26,8 @@ ACTIVE = [
 ]
 TICK_SECONDS = 20
 """How long a tick waits for something to do. Dagster allows it 60."""
+BUDGET = Budget(messages=10_000, seconds=TICK_SECONDS)
+"""What a tick takes from the queue. Ticks begin up to 5 s apart, so it is what they all take in such a time."""
 
 
 def build(datasets: dict[str, Dataset], jobs: Sequence[Any]) -> dg.SensorDefinition:
@@ -54,21 +56,41 @@ NO_QUEUE = (
 def tick(
     instance: dg.DagsterInstance, lakehouse: LakehouseResource, datasets: dict[str, Dataset]
 ) -> dg.SensorResult:
-    """Receive, and compare cursors, until a run is due or the time is over. With nothing behind it only waits."""
-    queue, end, received = lakehouse.queue(), time.monotonic() + TICK_SECONDS, 0
+    """Receive, and compare cursors, until a run is due or the time is over. With nothing behind it only waits.
+
+    What waits in the queue is taken before each look. A run that is due leaves at once then: messages that go on
+    coming are the next tick's.
+    """
+    queue, end, received, wait = Rationed(lakehouse.queue(), BUDGET), time.monotonic() + TICK_SECONDS, 0, 0
     while True:
+        received += inbox.receive(queue, lakehouse.lake, datasets, wait=wait, budget=queue.left)
         behind = lagging(lakehouse.lake, datasets, lakehouse.items)
         requests = [*_requests(instance, behind, datasets)]
-        left = max(0, int(end - time.monotonic()))
-        wait = 0 if requests else min(1, left) if behind else left
-        got = inbox.receive(queue, lakehouse.lake, datasets, wait=wait, budget=Budget())
-        received += got
-        if got:
-            continue
-        if requests or time.monotonic() >= end - 1:
+        left = int(end - time.monotonic())
+        if requests or queue.spent or left < 1:
             told = f"{received} events; behind: {', '.join(behind.values()) or 'nothing'}"
             events = [_received(lakehouse, received)] if received else []
             return dg.SensorResult(requests, skip_reason=None if requests else told, asset_events=events)
+        wait = 1 if behind else left
+
+
+class Rationed(Queue):
+    """A queue of which one budget is taken in all, in however many drains."""
+
+    def __init__(self, queue: Queue, budget: Budget) -> None:
+        super().__init__(queue.client, queue.url)
+        self.left = budget
+
+    @property
+    def spent(self) -> bool:
+        return min(self.left.messages, self.left.bytes, self.left.seconds) <= 0
+
+    def drain(self, budget: Budget, wait: int = 0) -> list[Message]:
+        began = time.monotonic()
+        taken = super().drain(budget, wait)
+        size, seconds = sum(len(m.body) for m in taken), time.monotonic() - began
+        self.left = Budget(self.left.messages - len(taken), self.left.bytes - size, self.left.seconds - seconds)
+        return taken
 
 
 def _received(lakehouse: LakehouseResource, count: int) -> dg.AssetMaterialization:

@@ -1,16 +1,26 @@
 """When the sweep asks for a run; and the road through the real daemon."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import dagster as dg
 import pytest
 
+from lakehouse.dataset import load
+from lakehouse.lake import Lake
+from lakehouse.landing import inbox
+from lakehouse.landing.queue import Budget, Queue
+from lakehouse.orchestration import sensor
 from lakehouse.orchestration.sensor import Past, due
 
 
@@ -36,6 +46,62 @@ def test_the_pause_grows_with_the_failures_in_a_row() -> None:
 def test_a_run_that_left_objects_behind_is_followed_by_a_pause() -> None:
     assert not due([past(GOOD, 100, left=True)], 101)
     assert due([past(GOOD, 100, left=True)], 102)
+
+
+class Stream:
+    """SQS, and a queue into which somebody goes on sending: each receive finds `each` messages."""
+
+    PATIENCE = 50
+
+    def __init__(self, each: int) -> None:
+        self.each, self.received, self._numbers = each, 0, count()
+
+    def receive_message(self, **_: Any) -> dict[str, Any]:
+        self.received += self.each
+        assert self.received <= self.PATIENCE * self.each, "the tick goes on and on"
+        return {"Messages": [self._message(next(self._numbers)) for _ in range(self.each)]}
+
+    def delete_message_batch(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+    def _message(self, number: int) -> dict[str, Any]:
+        thing = {"bucket": {"name": "b"}, "object": {"key": f"flights/{number}.csv"}}
+        body = json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": thing}]})
+        return {"MessageId": str(number), "ReceiptHandle": str(number), "Body": body}
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def ticked(instance: dg.DagsterInstance, lake: Lake, stream: Stream) -> dg.SensorResult:
+    place: Any = SimpleNamespace(queue=lambda: Queue(stream, "url"), lake=lake, items=lambda _: None)
+    return sensor.tick(instance, place, load())
+
+
+@pytest.mark.parametrize("each", [1, 10])
+def test_a_run_leaves_though_messages_never_stop_coming(
+    instance: dg.DagsterInstance, tmp_path: Path, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensor, "BUDGET", Budget(messages=100))
+    lake = Lake(str(tmp_path))
+    found = ticked(instance, lake, Stream(each))
+    assert [request.job_name for request in found.run_requests or []] == ["flights"]
+    box = lake.open(inbox.NAME)
+    assert box is not None
+    assert len(box.scan().collect()) == (1 if each == 1 else 100)
+
+
+def test_a_tick_with_no_run_to_ask_for_takes_one_budget_in_all(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensor, "BUDGET", Budget(messages=12))
+    monkeypatch.setattr(sensor, "due", lambda *_: False)
+    stream = Stream(3)
+    assert "12 events; behind: raw/flights" in str(ticked(instance, Lake(str(tmp_path)), stream).skip_reason)
+    assert stream.received == 12
 
 
 def test_every_table_of_every_dataset_is_an_asset_with_its_lineage() -> None:
