@@ -43,13 +43,20 @@ def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: It
         table = lake.open(f"serving/{serving.name}")
         if table is None or lags(table, cleaned, serving.fingerprint):
             return f"serving/{serving.name}"
-    for serving in (s for s in dataset.serving if s.publish):
+    for serving in servings_of(datasets, dataset.name):
         table = lake.open(f"serving/{serving.name}")
-        if table:
+        if table and serving.publish and _teller(lake, serving) == dataset.name:
             cursor = items(serving).peek()
             if cursor is None or (cursor.table_id, cursor.version) != (table.id, table.version):
                 return f"dynamodb/{serving.name}"
     return None
+
+
+def _teller(lake: Lake, serving: Serving) -> str | None:
+    """The one dataset under which the lag of a serving table's items is told: the first it reads of which there is
+    something. The run of any that it reads carries the items; that of the dataset that declares it may not.
+    """
+    return next((u for u in serving.upstreams if lake.open(raw.name(u))), None)
 
 
 def distances(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str, int]:

@@ -1,15 +1,17 @@
 """What the sweep sees: each layer that lags, and how much one commit takes."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from lakehouse.dataset import Serving
 from lakehouse.dynamodb.sync import publish
 from lakehouse.landing import inbox
 from lakehouse.layers import balance, cleaned, ingest, raw, serving
-from lakehouse.layers.lag import lagging
+from lakehouse.layers.lag import lagging, servings_of
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import check, land
@@ -43,6 +45,29 @@ def test_each_hop_that_is_left_is_named_in_turn(road: Road) -> None:
             assert lag(road) == f"dynamodb/{one.name}"
             assert "airlines" not in lagging(road.lake, road.datasets, road.items)
             publish(road.lake, one, road.items(one))
+
+
+def hours(weather: pl.LazyFrame, airlines: pl.LazyFrame) -> pl.LazyFrame:
+    """Declared below where it reads nothing."""
+    return weather.group_by("origin").agg(hours=pl.len())
+
+
+@pytest.mark.parametrize("arrived", [["airlines"], ["airlines", "weather"]])
+def test_items_that_lag_are_told_under_one_dataset_whose_run_carries_them(
+    road: Road, arrived: list[str]
+) -> None:
+    one = Serving(hours, key="origin", publish=True)
+    road.datasets = {"flights": replace(road.datasets["flights"], serving=[one])} | {
+        name: replace(road.datasets[name], serving=[]) for name in ("airlines", "weather")
+    }
+    road.hops()
+    for name in road.datasets.keys() - arrived:
+        shutil.rmtree(Path(road.lake.root) / raw.name(name))
+    road.dynamodb.delete_table(TableName=road.items(one).name)
+    behind = lagging(road.lake, road.datasets, road.items)
+    assert [*behind.values()] == ["dynamodb/hours"]
+    assert behind.keys() <= set(arrived)
+    assert all(one in servings_of(road.datasets, name) for name in behind)
 
 
 def test_an_inbox_made_anew_hides_no_event(road: Road) -> None:
