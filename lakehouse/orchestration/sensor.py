@@ -14,7 +14,7 @@ from lakehouse.layers.lag import lagging
 from lakehouse.orchestration.resources import LakehouseResource
 
 DATASET, FAILURES, LEFT = "lakehouse/dataset", "lakehouse/failures", "lakehouse/left"
-"""Tags of a run: its dataset, how many of that failed in a row before it, how many objects it could not reach."""
+"""Tags of a run: its dataset, how many in a row before it came no further than raw, what it could not reach."""
 HISTORY = 10
 LONGEST_PAUSE = 600.0
 ACTIVE = [
@@ -113,9 +113,25 @@ def _requests(
         records = instance.get_run_records(dg.RunsFilter(tags={DATASET: name}), limit=HISTORY)
         history = [Past(r.dagster_run.status, LEFT in r.dagster_run.tags, r.end_time or 0.0) for r in records]
         if due(history, time.time()):
-            failed = [p.status == dg.DagsterRunStatus.FAILURE for p in history]
-            tags = {DATASET: name, "lakehouse/behind": table, FAILURES: str((*failed, False).index(False))}
+            failures = _failures(instance, name, [r.dagster_run for r in records])
+            tags = {DATASET: name, "lakehouse/behind": table, FAILURES: str(failures)}
             yield dg.RunRequest(job_name=name, tags=tags)
+
+
+def _failures(instance: dg.DagsterInstance, name: str, runs: Sequence[dg.DagsterRun]) -> int:
+    """How many runs in a row, the newest first, failed or died in the raw step: what it reads is to blame then.
+
+    A run that never came to it says nothing of it.
+    """
+    count, step = 0, f"raw__{name}"
+    for run in runs:
+        if run.status != dg.DagsterRunStatus.FAILURE:
+            break
+        for told in instance.get_run_step_stats(run.run_id, [step]):
+            if told.status and told.status.value == "SUCCESS":
+                return count
+            count += 1
+    return count
 
 
 def _feeding(datasets: dict[str, Dataset], table: str) -> list[str]:

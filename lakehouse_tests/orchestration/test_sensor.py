@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 import pytest
+from dagster._core.events import DagsterEvent
+from dagster._core.execution.plan.objects import StepFailureData, StepSuccessData
 
 from lakehouse.dataset import load
 from lakehouse.lake import Lake
@@ -74,6 +76,50 @@ class Stream:
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as made:
         yield made
+
+
+RAW = "raw__flights"
+SAID: dict[str, Any] = {"STEP_SUCCESS": StepSuccessData(1.0), "STEP_FAILURE": StepFailureData(None, None)}
+
+
+def failed(instance: dg.DagsterInstance, *events: str) -> None:
+    """A run of flights that ended badly after these events of its raw step."""
+    job = dg.GraphDefinition(name="flights").to_job()
+    run = instance.create_run_for_job(job, tags={sensor.DATASET: "flights"})
+    for event in events:
+        told = DagsterEvent(event, "flights", step_key=RAW, event_specific_data=SAID.get(event))
+        instance.report_dagster_event(told, run.run_id)
+    instance.report_run_failed(run)
+
+
+DIED, REFUSED, PASSED = ("STEP_START",), ("STEP_START", "STEP_FAILURE"), ("STEP_START", "STEP_SUCCESS")
+
+
+@pytest.mark.parametrize(
+    ("history", "failures"),
+    [
+        ([], "0"),
+        ([DIED], "1"),
+        ([REFUSED, DIED], "2"),
+        ([PASSED], "0"),
+        ([DIED, PASSED], "0"),
+        ([DIED, PASSED, REFUSED], "1"),
+        ([()], "0"),
+        ([DIED, (), DIED], "2"),
+    ],
+)
+def test_only_runs_that_ended_in_the_raw_step_make_the_next_read_less_at_once(
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    history: list[tuple[str, ...]],
+    failures: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for events in history:
+        failed(instance, *events)
+    monkeypatch.setattr(sensor, "due", lambda *_: True)
+    (request,) = ticked(instance, Lake(str(tmp_path)), Stream(1)).run_requests or []
+    assert request.tags[sensor.FAILURES] == failures
 
 
 def ticked(instance: dg.DagsterInstance, lake: Lake, stream: Stream) -> dg.SensorResult:
