@@ -2,7 +2,8 @@
 
 Read on standard input, a socket, and run as a process of its own, so that nothing but imports ever happens in it:
 a polars query or a Delta write in a parent makes its forks hang. Modules are free to do either when imported, so
-after the imports a probe is forked that must do both. Where it cannot, every worker is spawned instead.
+after the imports a probe is forked that must do both. Where it cannot, or a module cannot be imported, every
+worker is spawned instead.
 
 A worker holds the lock on its note for as long as it lives, however it ends; the note says its process id.
 """
@@ -14,12 +15,15 @@ import fcntl
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
+import site
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import traceback
@@ -32,16 +36,17 @@ PROBE_SECONDS = 5.0
 REAP_SECONDS = 1.0
 
 
-def main(modules: Sequence[str]) -> None:
+def main(workers: str, *modules: str) -> None:
+    """`workers`: JSON of those that run already, the notes by process id."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
-    serve(socket.socket(fileno=0), preload(modules))
+    running = {int(pid): Path(note) for pid, note in json.loads(workers).items()}
+    serve(socket.socket(fileno=0), preload(modules), running)
 
 
-def serve(channel: socket.socket, fault: str | None) -> None:
+def serve(channel: socket.socket, fault: str | None, workers: dict[int, Path]) -> None:
     """Start what is asked for until the other side hangs up. `fault`: why nothing may be forked here."""
     code = own_files()
-    workers: dict[int, Path] = {}
     with channel, channel.makefile("rw") as lines:
         while True:
             while not select.select([channel], [], [], REAP_SECONDS)[0]:
@@ -52,9 +57,14 @@ def serve(channel: socket.socket, fault: str | None) -> None:
             _reap(workers)
             if own_files() != code:
                 _answer(lines, {"renewing": True})
-                os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]])
+                running = json.dumps({pid: str(note) for pid, note in workers.items()})
+                os.execv(sys.executable, [sys.executable, "-m", __spec__.name, running, *sys.argv[2:]])
             asked = json.loads(line)
-            pid = start(asked["command"], Path(asked["note"]), channel.fileno(), fault)
+            try:
+                pid = start(asked["command"], Path(asked["note"]), channel.fileno(), fault)
+            except OSError as error:
+                _answer(lines, {"error": str(error)})
+                continue
             workers[pid] = Path(asked["note"])
             _answer(lines, {"pid": pid, "spawned": fault})
 
@@ -107,17 +117,33 @@ def _become(arguments: Sequence[str], channel: int) -> None:
 
 
 def preload(modules: Sequence[str]) -> str | None:
-    """Import, then probe; gives the reason why a fork would hang here, or None."""
+    """Import, then probe; gives the reason why nothing may be forked here, or None.
+
+    `package.*` stands for every module that the package has now.
+    """
     threads: dict[str, int] = {}
-    for name in modules:
-        before = _threads()
-        importlib.import_module(name)
-        threads[name] = _threads() - before
+    for asked in modules:
+        name = asked
+        try:
+            for name in _each(asked):
+                before = _threads()
+                importlib.import_module(name)
+                threads[name] = _threads() - before
+        except (Exception, SystemExit) as error:
+            return f"{name} cannot be imported: {type(error).__name__}: {error}"
     if forks():
         return None
     guilty = [name for name, started in threads.items() if started and name.startswith("lakehouse")]
     named = ", ".join(guilty) or "a module that is imported with them"
     return f"a forked process cannot run queries: {named} runs a query or writes a table when imported"
+
+
+def _each(asked: str) -> list[str]:
+    package = asked.removesuffix(".*")
+    if package == asked:
+        return [asked]
+    found = pkgutil.iter_modules(importlib.import_module(package).__path__)
+    return [f"{package}.{module.name}" for module in found]
 
 
 def forks() -> bool:
@@ -146,7 +172,9 @@ def _try(folder: str) -> None:
 
 def own_files() -> dict[str, int]:
     """Every Python file beside an imported module that is not installed, and when it was changed."""
-    installed = (sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))
+    places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    places += [*site.getsitepackages(), site.getusersitepackages()]
+    installed = tuple(place + os.sep for place in places)
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     folders = {os.path.dirname(f) for f in files if f and not os.path.abspath(f).startswith(installed)}
     found = [path for folder in folders for path in Path(folder).glob("*.py")]
@@ -169,4 +197,4 @@ def _reap(workers: dict[int, Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import json
 import os
-import pkgutil
 import signal
 import socket
 import subprocess
@@ -36,8 +35,11 @@ PRELOAD = [
     "dagster_aws.s3",
     "lakehouse.definitions",
     "lakehouse.orchestration.warm",
+    "lakehouse.datasets.*",
 ]
 RENEWALS = 3
+ANSWER_SECONDS = 60.0
+"""A server that says nothing for so long hangs. Importing everything on a cold machine is within it."""
 
 
 class WarmRunLauncher(RunLauncher, ConfigurableClass):
@@ -61,8 +63,8 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        described = "Modules to import before the first run."
-        return {"preload": Field([str], default_value=[*PRELOAD, *_datasets()], description=described)}
+        described = "Modules to import before the first run; `package.*`: every module of a package."
+        return {"preload": Field([str], default_value=PRELOAD, description=described)}
 
     @classmethod
     def from_config_value(
@@ -77,20 +79,31 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         arguments = serialize_value(ExecuteRunArgs(origin, run.run_id, self._instance.get_ref()))
         command = [origin.executable_path or sys.executable, "-m", "dagster", "api", "execute_run", arguments]
         with self._lock:
-            if self._server and not self._server.lives():
-                self._server.stop()
-                self._server = None
-            self._server = self._server or ForkServer(self._preload)
-            fault = self._server.start(command, self._note(run.run_id))
+            fault = self.start(command, self._note(run.run_id))
         if fault:
             self._instance.report_engine_event(f"Spawned, not forked: {fault}", run, cls=type(self))
+
+    def start(self, command: Sequence[str], note: Path) -> str | None:
+        """As `ForkServer.start`; a server that died or hangs is replaced, once."""
+        for last in (False, True):
+            self._server = self._server or ForkServer(self._preload)
+            try:
+                return self._server.start(command, note)
+            except ServerLost:
+                self._server.kill()
+                self._server = None
+                if lives(note):
+                    return None
+                if last:
+                    raise
+        raise AssertionError("unreachable")
 
     def terminate(self, run_id: str) -> bool:
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
         self._instance.report_run_canceling(run)
-        pid = living(self._note(run_id))
+        pid = worker(self._note(run_id))
         if pid is None:
             return False
         os.kill(pid, signal.SIGINT)
@@ -101,9 +114,9 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        if living(self._note(run.run_id)) is None:
-            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The run's process is gone.")
-        return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if lives(self._note(run.run_id)):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The run's process is gone.")
 
     def dispose(self) -> None:
         with self._lock:
@@ -117,14 +130,26 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         return folder / run_id
 
 
-def living(note: Path) -> int | None:
-    """The process id of the worker that holds the note's lock, or None if it is dead."""
+def lives(note: Path) -> bool:
+    """Whether a worker holds the note's lock."""
     with contextlib.suppress(FileNotFoundError), note.open("r+") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return int(held.read())
-    return None
+            return True
+    return False
+
+
+def worker(note: Path) -> int | None:
+    """The process id of a worker that lives; None if it is dead, or if its server died before it wrote the id."""
+    if not lives(note):
+        return None
+    text = note.read_text() if note.exists() else ""
+    return int(text) if text else None
+
+
+class ServerLost(RuntimeError):
+    """The fork server died or does not answer. Another may be started."""
 
 
 class ForkServer:
@@ -132,37 +157,48 @@ class ForkServer:
 
     def __init__(self, modules: Sequence[str]) -> None:
         self._channel, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "lakehouse.orchestration.forkserver", *modules]
+        self._channel.settimeout(ANSWER_SECONDS)
+        command = [sys.executable, "-m", "lakehouse.orchestration.forkserver", "{}", *modules]
         with theirs:
             self._process = subprocess.Popen(command, stdin=theirs.fileno())
         self._lines = self._channel.makefile("rw")
 
     def start(self, command: Sequence[str], note: Path) -> str | None:
-        """Start a worker; gives the reason if it had to be spawned. Raises if the server died."""
+        """Start a worker; gives the reason if it had to be spawned. Raises `ServerLost`.
+
+        Raises `RuntimeError` where no process could be started.
+        """
         for _ in range(RENEWALS):
-            self._lines.write(json.dumps({"command": list(command), "note": str(note)}) + "\n")
-            self._lines.flush()
-            answer = json.loads(self._lines.readline() or "{}")
+            answer = self._ask({"command": list(command), "note": str(note)})
             if "pid" in answer:
                 return str(answer["spawned"]) if answer["spawned"] else None
-            if "renewing" not in answer:
-                break
-        raise RuntimeError("the run launcher's fork server ended; see the daemon's log")
+            if "error" in answer:
+                raise RuntimeError(f"no worker could be started: {answer['error']}")
+        raise ServerLost("the fork server is renewed again and again: its code keeps changing")
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        try:
+            self._lines.write(json.dumps(question) + "\n")
+            self._lines.flush()
+            return dict(json.loads(self._lines.readline()))
+        except (OSError, ValueError) as error:
+            raise ServerLost("the fork server ended or hangs; see the daemon's log") from error
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def lives(self) -> bool:
-        return self._process.poll() is None
-
     def stop(self) -> None:
-        self._lines.close()
+        """Hang up, upon which the server ends; its workers go on."""
+        with contextlib.suppress(OSError):
+            self._lines.close()
         self._channel.close()
-        self._process.wait(timeout=5)
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
-
-def _datasets() -> list[str]:
-    import lakehouse.datasets as package
-
-    return [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+    def kill(self) -> None:
+        self._process.kill()
+        self.stop()
