@@ -1,28 +1,49 @@
 """What every worker would do first. The fork server imports this module, so that the workers need not.
 
-Each worker makes its clients by itself, with the credentials of its time. Of a client's 0.1 s half is reading the
-models of its service: these are read here and kept.
+The clients made here, for 0.2 s in a fork, know no credentials: each worker finds its own when it first signs.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cached_property
+from typing import Any
+from unittest.mock import patch
 
-import boto3
+import botocore.credentials
+import botocore.session
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
-from botocore.loaders import JSONFileLoader, Loader
+from dagster_aws.s3 import S3Resource
 
-read = cache(JSONFileLoader().load_file)
-
-
-class Keeper(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
-    """Reads a file once in this process and its forks."""
-
-    def load_file(self, file_path: str) -> object:
-        return read(file_path)
+from lakehouse.orchestration.resources import DynamoDBResource, client
 
 
-Loader.FILE_LOADER_CLASS = Keeper
-with suppress(BotoCoreError):
-    nobody = boto3.Session("-", "-", region_name="us-east-1")
-    nobody.resource("s3")
-    nobody.client("dynamodb")
+class Late(Credentials):  # type: ignore[misc]  # botocore has no types
+    """The credentials of the process that signs, not of the one that made the client."""
+
+    def __init__(self) -> None:
+        super().__init__("", "")
+
+    @cached_property
+    def found(self) -> Any:
+        return botocore.session.get_session().get_credentials()
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials | None:
+        return self.found and self.found.get_frozen_credentials()
+
+    def get_deferred_property(self, name: str) -> Callable[[], object]:
+        return lambda: getattr(self.found, name, None)
+
+
+class Resolver:
+    """Stands for botocore's chain of credential providers."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def load_credentials(self) -> Late:
+        return Late()
+
+
+with patch.object(botocore.credentials, "create_credential_resolver", Resolver), suppress(BotoCoreError):
+    for resource in (S3Resource(), DynamoDBResource()):
+        client(resource)
