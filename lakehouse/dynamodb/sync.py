@@ -48,6 +48,8 @@ KEYED_ANEW = (
 )
 FEED = {CHANGE, "_commit_version", "_commit_timestamp"}
 SAMPLE = 1000
+LATE = 900
+"""Seconds after which a writer that was overtaken has ended, one way or the other."""
 BATCH = 10_000
 LOOKS = 6
 
@@ -69,17 +71,23 @@ def publish(lake: Lake, serving: Serving, items: ItemTable) -> Written | None:
     """Bring the items up to the serving table; None if they are. Rows that do not fit are kept in `rejected/`.
 
     The cursor moves after the writes. A crash between repeats them, which changes nothing; a slower writer finds
-    newer versions and leaves them alone. Raises `KeyChanged` where the items are keyed by other columns, and
-    `Throttled`; the cursor has not moved then.
+    newer versions and leaves them alone. What it puts where nothing stands it withdraws itself; if it dies before,
+    the first publish `LATE` after the table was taken whole does. Raises `KeyChanged` where the items are keyed by
+    other columns, and `Throttled`; the cursor has not moved then.
     """
     if lake.open(_name(serving)) is None:
         return None
     items.ensure()
     source, old, changes = _claimed(lake, serving, items)
+    if old.whole_at and old.whole_at + LATE < time.time():
+        _remove_strays(lake, serving, items)
+        swept = replace(old, whole_at=0)
+        old = swept if items.advance(old, swept) else old
     if old.version == source.version:
         return None
-    new = replace(old, version=source.version, key=tuple(serving.keys))
     whole = changes is None
+    new = replace(old, version=source.version, key=tuple(serving.keys))
+    new = replace(new, whole_at=int(time.time())) if whole else new
     puts, deletes = (source.scan(), []) if changes is None else net(changes, serving.keys)
     keys = puts.select(serving.keys).collect()
     gone = _vanished(keys, items, serving.keys) if whole else _names(deletes, serving.keys)
@@ -171,10 +179,16 @@ def _withdraw(lake: Lake, serving: Serving, items: ItemTable, old: Cursor, whole
     Where a newer version stands, nothing was written. But a key that had already vanished when one of the two
     took the table whole has neither item nor tombstone, and a late put of it finds nothing newer.
     """
+    now = items.cursor()
+    if whole or now is None or now.epoch != old.epoch:
+        _remove_strays(lake, serving, items)
+
+
+def _remove_strays(lake: Lake, serving: Serving, items: ItemTable) -> None:
+    """Tombstones for the items that no row has."""
     source, now, _ = _claimed(lake, serving, items)
-    if whole or now.epoch != old.epoch:
-        stray = _vanished(source.scan().select(serving.keys).collect(), items, serving.keys)
-        items.write([], stray, key=serving.keys, number=replace(now, version=source.version).number)
+    stray = _vanished(source.scan().select(serving.keys).collect(), items, serving.keys)
+    items.write([], stray, key=serving.keys, number=replace(now, version=source.version).number)
 
 
 def _recant(lake: Lake, serving: Serving, items: ItemTable, mine: Cursor) -> None:

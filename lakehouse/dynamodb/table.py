@@ -64,13 +64,15 @@ class Throttled(Exception):
 class Cursor:
     """Up to where the items are written: a serving table's id and version, and the epoch of writing them whole.
 
-    `key`: the columns that the items are keyed by.
+    `key`: the columns that the items are keyed by. `whole_at`: when the items took the table whole, in epoch
+    seconds; 0 once they were searched for what a writer of before has put since.
     """
 
     table_id: str
     epoch: int
     version: int
     key: tuple[str, ...] = ()
+    whole_at: int = 0
 
     @property
     def number(self) -> int:
@@ -141,7 +143,8 @@ class ItemTable:
         if item is None:
             return None
         key = tuple(k["S"] for k in item["key"]["L"]) if "key" in item else ()
-        return Cursor(item["table_id"]["S"], int(item["epoch"]["N"]), int(item["version"]["N"]), key)
+        epoch, version, whole_at = (int(item.get(k, {"N": "0"})["N"]) for k in ("epoch", "version", "whole_at"))
+        return Cursor(item["table_id"]["S"], epoch, version, key, whole_at)
 
     def peek(self) -> Cursor | None:
         """The cursor, or None also where there is no table yet."""
@@ -159,6 +162,7 @@ class ItemTable:
             "version": {"N": str(new.version)},
             "number": {"N": str(new.number)},
             "key": {"L": [{"S": k} for k in new.key]},
+            "whole_at": {"N": str(new.whole_at)},
         }
         condition: dict[str, Any] = {
             "ConditionExpression": "attribute_not_exists(#k)",

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import sys
 import threading
 from dataclasses import replace
 from typing import Any
@@ -245,6 +246,13 @@ class Paused:
         self._thread.join()
         assert self.faults == []
 
+    def dies(self) -> None:
+        """Resume it to its death."""
+        self._go.set()
+        self._thread.join()
+        (fault,) = self.faults
+        assert isinstance(fault, SystemExit)
+
 
 def test_a_writer_paused_amid_its_changes_and_overtaken_changes_nothing(shop: Shop) -> None:
     shop.sell({f"sku-{n}": 1 for n in range(40)})
@@ -297,6 +305,33 @@ def test_a_writer_of_changes_resumed_after_the_table_was_taken_whole_changes_not
     assert shop.shown() == {"a": 3, "b": 1}
     assert shop.publish() is None
     assert shop.agrees()
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["changes", "whole"])
+def test_what_an_overtaken_writer_put_and_died_over_goes_after_a_while(
+    shop: Shop, loaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if loaded:
+        shop.sell({"a": 1, "b": 1})
+        shop.publish()
+    shop.sell({"a": 2, "b": 1, "brief": 2})
+    paused = Paused(shop, writes_before=0 if loaded else 1)
+    shop.sell({"a": 3}, gone=("brief",))
+    shutil.rmtree(shop.lake.uri("serving/prices/_change_data"))
+    shop.publish()
+    with monkeypatch.context() as patch:
+        patch.setattr(sync, "_withdraw", lambda *_: sys.exit("killed"))
+        paused.dies()
+    assert shop.shown() == {"a": 3, "b": 1, "brief": 2}
+    now = sync.time.time()
+    monkeypatch.setattr(sync.time, "time", lambda: now + sync.LATE + 1)
+    assert shop.publish() is None
+    assert shop.shown() == {"a": 3, "b": 1}
+    assert shop.agrees()
+    with refused(shop.items.client, "", share=0) as tried:
+        shop.sell({"a": 4})
+        shop.publish()
+    assert tried["Scan"] == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
