@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse.dataset import Serving, load
-from lakehouse.dynamodb.sync import publish
+from lakehouse.dynamodb.sync import items_of, publish
 from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Lake
 from lakehouse.landing import inbox
@@ -29,7 +29,7 @@ from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Budget, Queue
 from lakehouse.layers import balance, cleaned, ingest, serving
 from lakehouse.layers.lag import lagging
-from lakehouse.local import demo, feed, house
+from lakehouse.local import feed, house
 from lakehouse.settings import Settings, client
 
 HERE = Path(__file__).parent
@@ -46,7 +46,7 @@ class Place:
     datasets: dict[str, Any] = field(default_factory=load)
 
     def items(self, one: Serving) -> ItemTable:
-        return demo.items_of(self.settings, one)
+        return items_of(self.settings, one)
 
     def find(self, name: str) -> Serving:
         return next(s for d in self.datasets.values() for s in d.serving if s.name == name)

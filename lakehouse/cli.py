@@ -147,11 +147,11 @@ def status(as_json: bool) -> None:
     import polars as pl
 
     from lakehouse.dataset import load
+    from lakehouse.dynamodb.sync import items_of
     from lakehouse.lake import Lake
     from lakehouse.landing.queue import Queue
     from lakehouse.layers.lag import distances
     from lakehouse.layers.tables import standing
-    from lakehouse.local.demo import items_of
     from lakehouse.settings import client
 
     settings = Settings.load()
@@ -234,7 +234,7 @@ def _frames(tables: dict[str, Any]) -> dict[str, Any]:
 @click.argument("key", nargs=-1, required=True)
 def get(table: str, key: tuple[str, ...]) -> None:
     """One item from DynamoDB: `lakehouse get carrier_punctuality carrier=UA`."""
-    from lakehouse.local.demo import items_of
+    from lakehouse.dynamodb.sync import items_of
 
     settings, serving = Settings.load(), _serving(table)
     wanted = dict(part.partition("=")[::2] for part in key)
@@ -254,13 +254,12 @@ def verify(table: str | None, repair: bool) -> None:
     from lakehouse.dataset import load
     from lakehouse.dynamodb import sync
     from lakehouse.lake import Lake
-    from lakehouse.local.demo import items_of
 
     settings = Settings.load()
     servings = [_serving(table)] if table else [s for d in load().values() for s in d.serving if s.publish]
     differing = 0
     for serving in servings:
-        found = sync.verify(Lake(settings.lake), serving, items_of(settings, serving), repair=repair)
+        found = sync.verify(Lake(settings.lake), serving, sync.items_of(settings, serving), repair=repair)
         differing += len(found)
         click.echo(f"{serving.name}: {len(found)} differences{' (repaired)' if found and repair else ''}")
         for one in found[:20]:

@@ -25,9 +25,10 @@ from lakehouse.dynamodb.items import (
     to_item,
     to_row,
 )
-from lakehouse.dynamodb.table import EPOCH, Cursor, ItemTable, Written
+from lakehouse.dynamodb.table import CONFIG, EPOCH, Cursor, ItemTable, Written
 from lakehouse.lake import Conflict, KeyChanged, Lake, Table
 from lakehouse.lake.table import CHANGE, schema
+from lakehouse.settings import Settings, client
 
 REJECTED = schema(
     {
@@ -65,6 +66,11 @@ class Difference:
 
 def table_name(prefix: str, serving: Serving) -> str:
     return f"{prefix}{serving.name}"
+
+
+def items_of(settings: Settings, serving: Serving) -> ItemTable:
+    """The items of a serving table, where the settings say."""
+    return ItemTable(client("dynamodb", CONFIG), table_name(settings.table_prefix, serving))
 
 
 def publish(lake: Lake, serving: Serving, items: ItemTable) -> Written | None:

@@ -12,7 +12,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, Serving, load
 from lakehouse.dynamodb import sync
-from lakehouse.dynamodb.table import CONFIG, ItemTable
+from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Lake
 from lakehouse.landing.objects import Bucket
 from lakehouse.layers import raw
@@ -37,17 +37,13 @@ class Summary:
     broken: list[str] = field(default_factory=list)
 
 
-def items_of(settings: Settings, serving: Serving) -> ItemTable:
-    return ItemTable(client("dynamodb", CONFIG), sync.table_name(settings.table_prefix, serving))
-
-
 def run(settings: Settings, say: Say, days: int) -> Summary:
     """Land the sample, wait for every hop, land one more day and time it, then verify."""
     datasets, lake = load(), Lake(settings.lake)
     bucket = Bucket(client("s3"), settings.required("bucket"))
 
     def items(serving: Serving) -> ItemTable:
-        return items_of(settings, serving)
+        return sync.items_of(settings, serving)
 
     files = list(chain(feed.reference(), feed.flights(days), feed.weather(days)))
     say(f"landing {len(files)} files in s3://{bucket.name}")
