@@ -60,8 +60,9 @@ class Bucket:
         answer = self._ask(self.client.get_object, key)
         return (_identity(key, answer), answer["Body"].read()) if answer else None
 
-    def put(self, key: str, body: bytes) -> None:
-        self.client.put_object(Bucket=self.name, Key=key, Body=body)
+    def put(self, key: str, body: bytes) -> str | None:
+        """Gives the object's version, in a bucket that has them."""
+        return self.client.put_object(Bucket=self.name, Key=key, Body=body).get("VersionId")  # type: ignore[no-any-return]
 
     def list(self, prefix: str = "") -> Iterator[Identity]:
         """Every object below a prefix, a page at a time. A listing tells no version."""

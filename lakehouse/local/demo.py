@@ -22,6 +22,8 @@ from lakehouse.local import feed
 from lakehouse.settings import Settings, client
 
 Say = Callable[[str], None]
+Upload = tuple[str, str | None]
+"""An object's key and the version that its upload made."""
 PATIENCE = 150
 
 
@@ -47,14 +49,11 @@ def run(settings: Settings, say: Say, days: int) -> Summary:
 
     files = list(chain(feed.reference(), feed.flights(days), feed.weather(days)))
     say(f"landing {len(files)} files in s3://{bucket.name}")
-    for key, body in files:
-        bucket.put(key, body)
-    _settle(lake, datasets, items, {key for key, _ in files}, say)
+    _settle(lake, datasets, items, {(key, bucket.put(key, body)) for key, body in files}, say)
     say("landing one more day, and timing it")
     (key, body), *_ = feed.flights(1, start=days)
     began = time.monotonic()
-    bucket.put(key, body)
-    _settle(lake, datasets, items, {key}, lambda _: None)
+    _settle(lake, datasets, items, {(key, bucket.put(key, body))}, lambda _: None)
     summary = Summary(latency_seconds=time.monotonic() - began)
     _look(summary, lake, datasets, items, {k: b for k, b in [*files, (key, body)]})
     return summary
@@ -64,16 +63,17 @@ def _settle(
     lake: Lake,
     datasets: dict[str, Dataset],
     items: Callable[[Serving], ItemTable],
-    keys: set[str],
+    uploads: set[Upload],
     say: Say,
 ) -> None:
-    """Wait until every key has its head row and nothing lags."""
+    """Wait until every upload has its head row, this one and not that of an earlier run, and nothing lags."""
     end = time.monotonic() + PATIENCE
     told = ""
     while time.monotonic() < end:
         behind = lagging(lake, datasets, items)
-        missing = keys - _known(lake, datasets)
-        now = f"{len(keys) - len(missing)} of {len(keys)} files in raw; behind: {', '.join(behind) or 'nothing'}"
+        missing = uploads - _known(lake, datasets)
+        there = f"{len(uploads) - len(missing)} of {len(uploads)} files in raw"
+        now = f"{there}; behind: {', '.join(behind) or 'nothing'}"
         if now != told:
             say(now)
             told = now
@@ -83,9 +83,9 @@ def _settle(
     raise TimeoutError(f"after {PATIENCE} s: {told}")
 
 
-def _known(lake: Lake, datasets: dict[str, Dataset]) -> set[str]:
+def _known(lake: Lake, datasets: dict[str, Dataset]) -> set[Upload]:
     tables = [t for name in datasets if (t := lake.open(raw.name(name)))]
-    return {key for t in tables for key in raw.heads(t).select("_object").collect()["_object"]}
+    return {row for t in tables for row in raw.heads(t).select("_object", "_object_version").collect().iter_rows()}
 
 
 def _look(
@@ -100,10 +100,11 @@ def _look(
         summary.rows[name] = rows.select(pl.len()).collect().item()
     summary.events = summary.rows["landing/inbox"]
     landed = sum(body.count(b"\n") - 1 for key, body in files.items() if key.startswith("flights/"))
-    arrived = summary.rows["cleaned/flights"] + summary.rows["quarantine/flights"]
+    flown = summary.rows["cleaned/flights"] + summary.rows["quarantine/flights"]
+    arrived = sum(_of(lake, f"{layer}/flights", files) for layer in ("cleaned", "quarantine"))
     if arrived < landed:
         summary.broken.append(f"G1 no loss: {landed} flights landed, {arrived} are in cleaned and quarantine")
-    if arrived > _unique_flights(lake):
+    if flown > _unique_flights(lake):
         summary.broken.append("G2 no double: a flight stands twice in cleaned")
     for serving in (s for d in datasets.values() for s in d.serving if s.publish):
         held = items(serving)
@@ -114,6 +115,13 @@ def _look(
     summary.item = items(punctuality).get({"carrier": "UA"}, punctuality.keys)
     if summary.item is None:
         summary.broken.append("no item for carrier UA")
+
+
+def _of(lake: Lake, name: str, files: dict[str, bytes]) -> int:
+    """How many rows of a table came of these files."""
+    table = lake.open(name)
+    assert table is not None
+    return int(table.scan().filter(pl.col("_object").is_in([*files])).select(pl.len()).collect().item())
 
 
 def _unique_flights(lake: Lake) -> int:
