@@ -32,7 +32,9 @@ def main() -> None:
 
 
 def _interrupted(*_: object) -> None:
-    """Both signals end a command the same way, so that what it started is always stopped."""
+    """Both signals end a command the same way, once, so that what it started is always stopped."""
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -54,7 +56,9 @@ def up(drip: float | None, empty: bool) -> None:
             bucket = Bucket(client("s3"), settings.required("bucket"))
             there = {found.key for found in bucket.list()}
             if not there and not empty:
-                _land_all(bucket, [*feed.reference(), *feed.flights(7), *feed.weather(7)])
+                sample = [*feed.reference(), *feed.flights(7), *feed.weather(7)]
+                _land_all(bucket, sample)
+                there = {key for key, _ in sample}
             for day in range(365) if drip else []:
                 new = [(k, b) for k, b in [*feed.flights(1, day), *feed.weather(1, day)] if k not in there]
                 _land_all(bucket, new)

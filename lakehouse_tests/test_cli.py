@@ -1,15 +1,19 @@
 """The command line, as a person types it."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
+from lakehouse import cli
 from lakehouse.cli import main
 from lakehouse.lake import Lake
 from lakehouse.layers import raw
+from lakehouse.local import house as local
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import land
@@ -82,24 +86,48 @@ def test_maintain_names_every_table(lake: Lake) -> None:
 
 
 @pytest.fixture
-def house(road: Road, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Road:
-    """A road that was walked, as the command line finds it."""
+def empty_house(road: Road, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Road:
+    """A road, as the command line finds it."""
     monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
     monkeypatch.setenv("LAKEHOUSE_LAKE", road.lake.root)
     monkeypatch.setenv("LAKEHOUSE_LANDING_BUCKET", road.bucket.name)
     monkeypatch.setenv("LAKEHOUSE_QUEUE_URL", road.queue.url)
     monkeypatch.setenv("LAKEHOUSE_TABLE_PREFIX", road.prefix)
-    land(road, sample.FILES)
-    while road.receive():
-        pass
-    road.hops()
     return road
+
+
+@pytest.fixture
+def house(empty_house: Road) -> Road:
+    """A road that was walked."""
+    land(empty_house, sample.FILES)
+    while empty_house.receive():
+        pass
+    empty_house.hops()
+    return empty_house
 
 
 def run(*words: str, code: int = 0) -> str:
     found = CliRunner().invoke(main, [*words])
     assert found.exit_code == code, found.output
     return found.output
+
+
+def test_a_drip_goes_on_after_the_sample_and_lands_nothing_twice(
+    empty_house: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if pauses.count(5.0) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "local_aws", lambda _: nullcontext())
+    monkeypatch.setattr(local, "dagster", lambda _: nullcontext("http://127.0.0.1"))
+    monkeypatch.setattr(cli, "time", SimpleNamespace(sleep=pause))
+    told = run("up", "--drip", "5").splitlines()
+    landed = [line.split()[1] for line in told if line.startswith("landed ")]
+    assert len(landed) == len(set(landed)) == 3 + 7 * 2 + 2 * 2
 
 
 def test_status_tells_rows_versions_lag_and_items(house: Road) -> None:

@@ -8,9 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,23 +77,43 @@ def start(home: Path) -> LocalAws:
         "S3_DATA_DIR": str(state / "s3"),
     }
     log = state / "log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
-            env=environment,
-            stdout=out,
-            stderr=out,
-            cwd=state,
-            start_new_session=True,
-        )
-    end = time.monotonic() + READY_SECONDS
-    while not _alive(port):
-        if process.poll() is not None or time.monotonic() > end:
-            process.kill()
-            raise LocalAwsError(f"the local AWS did not start:\n{log.read_text()[-2000:]}")
-        time.sleep(0.05)
-    note.write_text(str(port))
-    return LocalAws(port, process)
+    with ExitStack() as started:
+        with uninterrupted(), log.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ministack"],
+                env=environment,
+                stdout=out,
+                stderr=out,
+                cwd=state,
+                start_new_session=True,
+            )
+            running = LocalAws(port, process)
+            started.callback(running.stop)
+        end = time.monotonic() + READY_SECONDS
+        while not _alive(port):
+            if process.poll() is not None or time.monotonic() > end:
+                raise LocalAwsError(f"the local AWS did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.05)
+        note.write_text(str(port))
+        started.pop_all()
+        return running
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until the block is left, so that no process is started and forgotten."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[int] = []
+    before = {s: signal.signal(s, lambda sign, _: told.append(sign)) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+    for late in told:
+        signal.raise_signal(late)
 
 
 def deploy(client: Any, sqs: Any, s3: Any, template: Path = TEMPLATE, bucket: str = BUCKET) -> dict[str, str]:

@@ -49,6 +49,8 @@ def local_aws(settings: Settings) -> Iterator[dict[str, str]]:
         (settings.home / "env").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
         yield environment
     finally:
+        if running.process:
+            (settings.home / "env").unlink(missing_ok=True)
         running.stop()
 
 
@@ -74,9 +76,11 @@ def dagster(
                 [*command, "-w", str(workspace)], stdout=out, stderr=out, cwd=ROOT, start_new_session=True
             )
 
-    running = [start()]
+    running: list[Process] = []
     watch = threading.Thread(target=_watch, args=(running, start, address, stopping))
     try:
+        with aws.uninterrupted():
+            running.append(start())
         _await(address, running[0], log)
         watch.start()
         yield address
@@ -84,7 +88,8 @@ def dagster(
         stopping.set()
         if watch.ident:
             watch.join()
-        _end(running[0])
+        if running:
+            _end(running[0])
 
 
 def _watch(running: list[Process], start: Callable[[], Process], address: str, stopping: threading.Event) -> None:
