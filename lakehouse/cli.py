@@ -22,7 +22,43 @@ class Failure(click.ClickException):
         super().__init__(f"{what}\nHint: {hint}")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Plain(click.Group):
+    """Commands that end with what, why and what to do where AWS is not there, or not as the settings say."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if told := _told(error):
+                raise told from error
+            raise
+
+
+NAMES = "the names are of LAKEHOUSE_LANDING_BUCKET, _QUEUE_URL, _TABLE_PREFIX; locally `lakehouse up` makes all"
+
+
+def _told(error: Exception) -> Failure | None:
+    """An error that is no fault of the code, for a person; None if it may be one."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from lakehouse.dynamodb.table import Throttled
+    from lakehouse.local.aws import LocalAwsError
+
+    if isinstance(error, SettingError):
+        return Failure(error.what, error.hint)
+    if isinstance(error, ClientError):
+        told = error.response["Error"]
+        return Failure(f"AWS refused {error.operation_name}\n{told['Code']}: {told['Message']}", NAMES)
+    if isinstance(error, BotoCoreError | Throttled):
+        away = "`lakehouse up` in another terminal starts a local AWS; another is found by the AWS_… variables"
+        return Failure(f"AWS cannot be reached\n{error}", away)
+    if isinstance(error, LocalAwsError):
+        what, _, log = str(error).partition("\n")
+        return Failure(f"{what}\n{log.strip()}", "the whole log is in LAKEHOUSE_HOME, .lakehouse if it is not set")
+    return None
+
+
+@click.group(cls=Plain, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="lakehouse")
 def main() -> None:
     """An event-driven lakehouse: a file lands in S3, an item changes in DynamoDB."""
@@ -160,7 +196,7 @@ def status(as_json: bool) -> None:
 
     settings = Settings.load()
     lake, datasets = Lake(settings.lake), load()
-    queue = Queue(client("sqs"), _required(settings, "queue_url")).depth()
+    queue = Queue(client("sqs"), settings.required("queue_url")).depth()
     dead = Queue(client("sqs"), settings.dead_letter_url).depth().waiting if settings.dead_letter_url else None
     lags = distances(lake, datasets, lambda s: items_of(settings, s))
     tables = {
@@ -313,14 +349,7 @@ def _bucket() -> Any:
     from lakehouse.landing.objects import Bucket
     from lakehouse.settings import client
 
-    return Bucket(client("s3"), _required(Settings.load(), "bucket"))
-
-
-def _required(settings: Settings, name: str) -> str:
-    try:
-        return settings.required(name)
-    except SettingError as error:
-        raise Failure(str(error), "`lakehouse up` in another terminal") from error
+    return Bucket(client("s3"), Settings.load().required("bucket"))
 
 
 def _local_lines() -> list[str]:

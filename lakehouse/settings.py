@@ -10,7 +10,23 @@ from typing import Any
 
 
 class SettingError(Exception):
-    """A setting is missing or wrong; the message says which and what to do."""
+    """A setting is missing or wrong: which, and what to do."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(f"{what}: {hint}")
+        self.what = what
+        self.hint = hint
+
+
+VARIABLES = {
+    "home": "LAKEHOUSE_HOME",
+    "lake": "LAKEHOUSE_LAKE",
+    "bucket": "LAKEHOUSE_LANDING_BUCKET",
+    "queue_url": "LAKEHOUSE_QUEUE_URL",
+    "dead_letter_url": "LAKEHOUSE_DEAD_LETTER_QUEUE_URL",
+    "table_prefix": "LAKEHOUSE_TABLE_PREFIX",
+}
+"""Where each setting comes from."""
 
 
 @dataclass(frozen=True)
@@ -18,36 +34,35 @@ class Settings:
     """Where things are. AWS itself is found by the standard `AWS_…` variables, which boto3 and delta-rs read."""
 
     home: Path
-    """`LAKEHOUSE_HOME`: state on this machine."""
+    """State on this machine."""
     lake: str
-    """`LAKEHOUSE_LAKE`: the Delta tables' root, a path or `s3://bucket/prefix`."""
+    """The Delta tables' root, a path or `s3://bucket/prefix`."""
     bucket: str | None
-    """`LAKEHOUSE_LANDING_BUCKET`: where files land."""
+    """Where files land."""
     queue_url: str | None
-    """`LAKEHOUSE_QUEUE_URL`: where S3's events arrive."""
+    """Where S3's events arrive."""
     dead_letter_url: str | None
-    """`LAKEHOUSE_DEAD_LETTER_QUEUE_URL`"""
     table_prefix: str
-    """`LAKEHOUSE_TABLE_PREFIX`: before every DynamoDB table's name."""
+    """Before every DynamoDB table's name."""
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        home = Path(environment.get("LAKEHOUSE_HOME", ".lakehouse")).resolve()
+        told = {name: environment.get(variable) for name, variable in VARIABLES.items()}
+        home = Path(told["home"] or ".lakehouse").resolve()
         return cls(
             home=home,
-            lake=environment.get("LAKEHOUSE_LAKE", str(home / "lake")),
-            bucket=environment.get("LAKEHOUSE_LANDING_BUCKET"),
-            queue_url=environment.get("LAKEHOUSE_QUEUE_URL"),
-            dead_letter_url=environment.get("LAKEHOUSE_DEAD_LETTER_QUEUE_URL"),
-            table_prefix=environment.get("LAKEHOUSE_TABLE_PREFIX", "lakehouse-"),
+            lake=told["lake"] or str(home / "lake"),
+            bucket=told["bucket"],
+            queue_url=told["queue_url"],
+            dead_letter_url=told["dead_letter_url"],
+            table_prefix=environment.get(VARIABLES["table_prefix"], "lakehouse-"),
         )
 
     def required(self, name: str) -> str:
         value = getattr(self, name)
         if not value:
-            raise SettingError(
-                f"{name} is not set: start a local AWS with `make up`, or set LAKEHOUSE_{name.upper()} to yours"
-            )
+            hint = "start a local AWS with `lakehouse up`, or set it to yours"
+            raise SettingError(f"{VARIABLES[name]} is not set", hint)
         return str(value)
 
 

@@ -1,19 +1,25 @@
 """The command line, as a person types it."""
 
 import json
+import os
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import boto3
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
 from lakehouse import cli
 from lakehouse.cli import main
+from lakehouse.dynamodb import table
 from lakehouse.lake import Lake
 from lakehouse.layers import raw
+from lakehouse.local import aws
 from lakehouse.local import house as local
+from lakehouse.settings import VARIABLES, SettingError, Settings
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import land
@@ -164,6 +170,70 @@ def test_verify_lists_differences_and_repairs_them(house: Road) -> None:
     assert "AA" in run("verify", "carrier_punctuality", code=1)
     run("verify", "carrier_punctuality", "--repair")
     assert "carrier_punctuality: 0 differences" in run("verify", "carrier_punctuality")
+
+
+ASKING = [
+    ("status",),
+    ("get", "carrier_punctuality", "carrier=AA"),
+    ("land", __file__),
+    ("reconcile",),
+    ("verify",),
+]
+ASKED = pytest.mark.parametrize("command", ASKING, ids=lambda c: c[0])
+
+
+def refused(*words: str) -> list[str]:
+    """The lines of a command that ends with what, why and what to do."""
+    lines = run(*words, code=1).splitlines()
+    assert lines[0].startswith("Error: ")
+    assert lines[-1].startswith("Hint: ")
+    assert len(lines) in (2, 3)
+    return lines
+
+
+@ASKED
+def test_with_nothing_running_a_command_says_what_to_start(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [n for n in os.environ if n.startswith(("AWS_", "LAKEHOUSE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    assert "lakehouse up" in refused(*command)[-1]
+
+
+@ASKED
+def test_where_what_ran_is_gone_a_command_says_what_to_start(
+    command: tuple[str, ...], house: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{aws.free_port()}")
+    monkeypatch.setattr(table, "ATTEMPTS", 1)
+    what, why, hint = refused(*command)
+    assert what == "Error: AWS cannot be reached"
+    assert "onnect" in why
+    assert "lakehouse up" in hint
+
+
+@pytest.mark.parametrize("command", ASKING[:4], ids=lambda c: c[0])
+def test_a_bucket_queue_or_table_that_is_missing_is_told(
+    command: tuple[str, ...], house: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_LANDING_BUCKET", "no-such-bucket")
+    monkeypatch.setenv("LAKEHOUSE_QUEUE_URL", house.queue.url + "-no")
+    monkeypatch.setenv("LAKEHOUSE_TABLE_PREFIX", "no-such-")
+    what, why, _ = refused(*command)
+    assert what.startswith("Error: AWS refused ")
+    assert ": " in why
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_missing_setting_is_called_by_its_variable(name: str) -> None:
+    whole = Settings.load({variable: f"/{name}" for name, variable in VARIABLES.items()})
+    assert whole.required(name) == f"/{name}"
+    with pytest.raises(SettingError, match=f"{VARIABLES[name]} is not set"):
+        replace(whole, **{name: None}).required(name)  # type: ignore[arg-type]
 
 
 def test_reconcile_announces_what_no_event_told(house: Road) -> None:

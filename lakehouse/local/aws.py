@@ -26,7 +26,7 @@ TEMPLATE = Path(__file__).parents[2] / "deploy" / "landing.yaml"
 
 
 class LocalAwsError(Exception):
-    """The emulator did not come up; the message ends with its log."""
+    """What was started here did not come up; the message ends with its log."""
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def _await(address: str, process: Process, log: Path) -> None:
         with suppress(OSError), urllib.request.urlopen(f"{address}/server_info", timeout=1):
             return
         time.sleep(0.2)
-    raise RuntimeError(f"Dagster did not start:\n{log.read_text()[-2000:]}")
+    raise aws.LocalAwsError(f"Dagster did not start:\n{log.read_text()[-2000:]}")
 
 
 def _end(process: Process) -> None:
