@@ -6,7 +6,7 @@ from dagster_aws.s3 import S3Resource
 from lakehouse.dataset import load
 from lakehouse.layers.lag import servings_of
 from lakehouse.orchestration import assets, daily, sensor
-from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SQSResource
+from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SNSResource, SQSResource
 
 
 def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
@@ -24,14 +24,15 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
         selection = dg.AssetSelection.assets(*keys) - whole
         described = f"Carry what landed for {name} down the road."
         jobs.append(dg.define_asset_job(name, selection, description=described, executor_def=executor))
-    lakehouse = LakehouseResource(s3=S3Resource(), sqs=SQSResource(), dynamodb=DynamoDBResource())
+    s3, sqs, dynamodb = S3Resource(), SQSResource(), DynamoDBResource()
+    lakehouse = LakehouseResource(s3=s3, sqs=sqs, dynamodb=dynamodb)
     return dg.Definitions(
         assets=assets.build(datasets),
         asset_checks=by_day["asset_checks"],
         jobs=[*jobs, *by_day["jobs"]],
         schedules=by_day["schedules"],
         sensors=[sensor.build(datasets, jobs)],
-        resources={"lakehouse": lakehouse},
+        resources={"s3": s3, "sqs": sqs, "sns": SNSResource(), "dynamodb": dynamodb, "lakehouse": lakehouse},
         executor=executor,
     )
 

@@ -1,4 +1,4 @@
-"""SQS and DynamoDB as Dagster resources, with the fields of dagster-aws's own."""
+"""SQS, SNS and DynamoDB as Dagster resources, with the fields of dagster-aws's own."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,9 @@ from typing import Any
 
 import boto3
 import dagster as dg
+from botocore.config import Config
 from dagster_aws.s3 import S3Resource
+from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field
 
 from lakehouse.dataset import Serving
@@ -29,28 +31,49 @@ def client(resource: Any) -> Any:
     return _client(type(resource), resource.model_dump_json())  # type: ignore[arg-type]  # a class is hashable
 
 
-class _Boto3Resource(dg.ConfigurableResource):
-    region_name: str | None = Field(default=None, description="The region; by default boto3's own.")
-    endpoint_url: str | None = Field(default=None, description="Another endpoint than AWS's, for a local AWS.")
-    profile_name: str | None = Field(default=None, description="A profile of the shared AWS configuration.")
+class _Boto3Resource(ResourceWithBoto3Configuration, dg.IAttachDifferentObjectToOpContext):
+    def _make(self, service: str, config: Config | None = None) -> Any:
+        tries = Config(retries={"mode": "standard", "total_max_attempts": self.max_attempts})
+        return boto3.Session(profile_name=self.profile_name).client(
+            service,
+            region_name=self.region_name,
+            endpoint_url=self.endpoint_url,
+            use_ssl=self.use_ssl,
+            verify=self.verify,
+            aws_access_key_id=self.aws_access_key_id,
+            aws_secret_access_key=self.aws_secret_access_key,
+            aws_session_token=self.aws_session_token,
+            config=config.merge(tries) if config else tries,
+        )
 
-    def _client(self, service: str, config: Any = None) -> Any:
-        session = boto3.Session(profile_name=self.profile_name, region_name=self.region_name)
-        return session.client(service, endpoint_url=self.endpoint_url, config=config)
+    def get_client(self) -> Any:
+        raise NotImplementedError
+
+    def get_object_to_set_on_execution_context(self) -> Any:
+        return self.get_client()
 
 
 class SQSResource(_Boto3Resource):
-    """SQS, as `S3Resource` is S3."""
+    """SQS, as `S3Resource` is S3: its fields, `get_client`, and the client in an op's context."""
 
     def get_client(self) -> Any:
-        return self._client("sqs")
+        return self._make("sqs")
+
+
+class SNSResource(_Boto3Resource):
+    """SNS, as `S3Resource` is S3."""
+
+    def get_client(self) -> Any:
+        return self._make("sns")
 
 
 class DynamoDBResource(_Boto3Resource):
     """DynamoDB, as `S3Resource` is S3."""
 
+    max_attempts: int = Field(default=1, description="boto3's own attempts; the item table makes ten.")
+
     def get_client(self) -> Any:
-        return self._client("dynamodb", CONFIG)
+        return self._make("dynamodb", CONFIG)
 
 
 class LakehouseResource(dg.ConfigurableResource):
