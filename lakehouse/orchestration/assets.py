@@ -14,13 +14,12 @@ from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.landing import inbox
 from lakehouse.layers import balance, cleaned, raw, serving
 from lakehouse.layers.ingest import ingest
+from lakehouse.orchestration.metadata import schema_of, table_of
 from lakehouse.orchestration.resources import LakehouseResource
 from lakehouse.orchestration.sensor import DATASET, FAILURES
 
 OWNERS = ["team:data"]
 ABOUT = ["_object", "_generation", "_state", "_records", "_size"]
-LISTED = 50
-"""Objects, differences and the like that one materialization names."""
 
 
 def build(datasets: dict[str, Dataset]) -> list[Any]:
@@ -42,7 +41,7 @@ def _inbox() -> dg.AssetSpec:
         group_name="landing",
         kinds={"deltalake", "sqs"},
         owners=OWNERS,
-        metadata={"dagster/column_schema": _schema(inbox.SCHEMA)},
+        metadata={"dagster/column_schema": schema_of(inbox.SCHEMA)},
     )
 
 
@@ -109,7 +108,7 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
                 kinds={"deltalake"},
                 owners=OWNERS,
                 description=f"Records of {dataset.name} that broke the contract, with the rules and their text.",
-                metadata={"dagster/column_schema": _schema(cleaned.BAD)},
+                metadata={"dagster/column_schema": schema_of(cleaned.BAD)},
                 code_version=dataset.fingerprint,
             ),
         ],
@@ -248,7 +247,7 @@ def _told(lake: Lake, done: Hopped, heads: pl.DataFrame, columns: bool = False) 
         "objects": table_of(heads.select(ABOUT)),
         "objects_read": len(heads),
     }
-    schema = {"dagster/column_schema": _schema(rows.collect_schema())} if columns else {}
+    schema = {"dagster/column_schema": schema_of(rows.collect_schema())} if columns else {}
     return {"metadata": metadata | schema, "data_version": _at(table)}
 
 
@@ -270,11 +269,6 @@ def _heads(root: str, dataset: str, run: str) -> pl.DataFrame:
     return raw.heads(raw.open_raw(Lake(root), dataset)).filter(pl.col("_run") == run).collect()
 
 
-def table_of(frame: pl.DataFrame) -> dg.MetadataValue:
-    plain = frame.head(LISTED).with_columns(pl.all().cast(pl.String))
-    return dg.MetadataValue.table([dg.TableRecord(row) for row in plain.to_dicts()], schema=_schema(plain.schema))
-
-
 def _contract_schema(dataset: Dataset, origin: dict[str, str]) -> dg.TableSchema:
     columns = dataset.contract.columns().items()
     return dg.TableSchema(
@@ -288,14 +282,6 @@ def _contract_schema(dataset: Dataset, origin: dict[str, str]) -> dg.TableSchema
             for name, column in columns
         ]
     )
-
-
-def _schema(columns: pl.Schema) -> dg.TableSchema:
-    return dg.TableSchema([dg.TableColumn(name, type=_kind(dtype)) for name, dtype in columns.items()])
-
-
-def _kind(dtype: pl.DataType) -> str:
-    return str(dtype.base_type()).lower()
 
 
 def _first_line(text: str | None) -> str:

@@ -3,14 +3,17 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.landing import inbox
 from lakehouse.landing.queue import Budget, Message, Queue
 from lakehouse.layers.lag import lagging
+from lakehouse.orchestration.metadata import LISTED, table_of
 from lakehouse.orchestration.resources import LakehouseResource
 
 DATASET, FAILURES, LEFT = "lakehouse/dataset", "lakehouse/failures", "lakehouse/left"
@@ -61,7 +64,8 @@ def tick(
     What waits in the queue is taken before each look. A run that is due leaves at once then: messages that go on
     coming are the next tick's.
     """
-    queue, end, received, wait = Rationed(lakehouse.queue(), BUDGET), time.monotonic() + TICK_SECONDS, 0, 0
+    began, end = datetime.now(UTC), time.monotonic() + TICK_SECONDS
+    queue, received, wait = Rationed(lakehouse.queue(), BUDGET), 0, 0
     while True:
         received += inbox.receive(queue, lakehouse.lake, datasets, wait=wait, budget=queue.left)
         behind = lagging(lakehouse.lake, datasets, lakehouse.items)
@@ -69,7 +73,7 @@ def tick(
         left = int(end - time.monotonic())
         if requests or queue.spent or left < 1:
             told = f"{received} events; behind: {', '.join(behind.values()) or 'nothing'}"
-            events = [_received(lakehouse, received)] if received else []
+            events = [_received(lakehouse, received, began)] if received else []
             return dg.SensorResult(requests, skip_reason=None if requests else told, asset_events=events)
         wait = 1 if behind else left
 
@@ -93,12 +97,21 @@ class Rationed(Queue):
         return taken
 
 
-def _received(lakehouse: LakehouseResource, count: int) -> dg.AssetMaterialization:
+ABOUT = ["dataset", "key", "kind", "size", "sent_at", "reason"]
+
+
+def _received(lakehouse: LakehouseResource, count: int, since: datetime) -> dg.AssetMaterialization:
+    """What a tick brought. `since`: when it began."""
     box = inbox.open_inbox(lakehouse.lake)
+    events = box.scan().filter(pl.col("received_at") >= since).select(ABOUT).head(LISTED).collect()
     facts: dict[str, Any] = {
         "events": count,
-        "delta_version": box.version,
+        "objects": table_of(events),
+        "dagster/row_count": box.scan().select(pl.len()).collect().item(),
         "dagster/uri": lakehouse.lake.uri(inbox.NAME),
+        "dagster/table_name": inbox.NAME,
+        "dagster/storage_kind": "deltalake",
+        "delta_version": box.version,
     }
     return dg.AssetMaterialization(["landing", "inbox"], metadata=facts)
 

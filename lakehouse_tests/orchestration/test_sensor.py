@@ -23,6 +23,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.queue import Budget, Queue
 from lakehouse.orchestration import sensor
+from lakehouse.orchestration.metadata import LISTED
 from lakehouse.orchestration.sensor import Past, due
 
 
@@ -148,6 +149,23 @@ def test_a_tick_with_no_run_to_ask_for_takes_one_budget_in_all(
     stream = Stream(3)
     assert "12 events; behind: raw/flights" in str(ticked(instance, Lake(str(tmp_path)), stream).skip_reason)
     assert stream.received == 12
+
+
+def test_a_tick_tells_the_objects_that_it_received_and_how_many_events_there_are(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensor, "BUDGET", Budget(messages=60))
+    lake, stream = Lake(str(tmp_path)), Stream(10)
+    for turn, size in enumerate([60, 3]):
+        stream.each = min(size, 10)
+        (told,) = ticked(instance, lake, stream).asset_events
+        facts = {name: value.value for name, value in told.metadata.items()}
+        assert (facts["events"], facts["dagster/row_count"]) == ((60, 60), (3, 63))[turn]
+        objects = told.metadata["objects"].records  # type: ignore[attr-defined]
+        assert len(objects) == min(size, LISTED)
+        numbers = [int(one.data["key"].removeprefix("flights/").removesuffix(".csv")) for one in objects]
+        assert min(numbers) >= turn * 60
+        assert objects[0].data["dataset"] == "flights"
 
 
 def test_every_table_of_every_dataset_is_an_asset_with_its_lineage() -> None:
