@@ -288,7 +288,7 @@ def get(table: str, key: tuple[str, ...]) -> None:
 
 @main.command()
 @click.argument("table", required=False)
-@click.option("--repair", is_flag=True, help="Write what differs.")
+@click.option("--repair", is_flag=True, help="Put items as their rows say; remove those without a row.")
 def verify(table: str | None, repair: bool) -> None:
     """DynamoDB against the serving tables; exit code 1 where they differ."""
     from lakehouse.dataset import load

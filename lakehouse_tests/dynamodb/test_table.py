@@ -1,15 +1,20 @@
 """The item table, against the local AWS."""
 
 import random
+import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
 
 from lakehouse.dynamodb import table as door
 from lakehouse.dynamodb.table import CONFIG, Cursor, ItemTable, Throttled, Written
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -101,3 +106,21 @@ def test_endless_throttling_is_transient_and_raised(items: ItemTable, monkeypatc
     monkeypatch.setattr(door, "ATTEMPTS", 3)
     with pytest.raises(Throttled):
         write(items, 1, {"k": "a"})
+
+
+def test_the_readmes_lines_read_what_stands_and_no_tombstone(local: dict[str, str]) -> None:
+    items = ItemTable(boto3.client("dynamodb", config=CONFIG), "lakehouse-spent")
+    items.ensure()
+    items.advance(None, Cursor("t", 1, 1))
+    rows = [{"customer": "ann", "spent": 10}, {"customer": "bob", "spent": 5}]
+    items.write(rows, [], key=["customer"], number=1)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (lines,) = [block for block in blocks if "get_item" in block]
+    found: dict[str, Any] = {"boto3": boto3, "Attr": Attr}
+    exec(lines, found)
+    assert "_deleted" not in found["ann"]
+    assert {i["_key"] for i in found["everyone"]} == {"ann", "bob"}
+    items.write([], ["ann"], key=["customer"], number=2)
+    exec(lines, found)
+    assert "_deleted" in found["ann"]
+    assert {i["_key"] for i in found["everyone"]} == {"bob"}
