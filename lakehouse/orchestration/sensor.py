@@ -16,8 +16,8 @@ from lakehouse.layers.lag import lagging
 from lakehouse.orchestration.metadata import LISTED, table_of
 from lakehouse.orchestration.resources import LakehouseResource
 
-DATASET, FAILURES, LEFT = "lakehouse/dataset", "lakehouse/failures", "lakehouse/left"
-"""Tags of a run: its dataset, how many in a row before it came no further than raw, what it could not reach."""
+DATASET, FAILURES = "lakehouse/dataset", "lakehouse/failures"
+"""Tags of a run: its dataset, and how many in a row before it came no further than raw."""
 HISTORY = 10
 LONGEST_PAUSE = 600.0
 ACTIVE = [
@@ -124,7 +124,7 @@ def _requests(
         if instance.get_runs_count(dg.RunsFilter(tags={DATASET: rivals}, statuses=ACTIVE)):
             continue
         records = instance.get_run_records(dg.RunsFilter(tags={DATASET: name}), limit=HISTORY)
-        history = [Past(r.dagster_run.status, LEFT in r.dagster_run.tags, r.end_time or 0.0) for r in records]
+        history = [Past(r.dagster_run.status, r.end_time or 0.0) for r in records]
         if due(history, time.time()):
             failures = _failures(instance, name, [r.dagster_run for r in records])
             tags = {DATASET: name, "lakehouse/behind": table, FAILURES: str(failures)}
@@ -155,15 +155,14 @@ def _feeding(datasets: dict[str, Dataset], table: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Past:
-    """A finished run: how it ended, whether it left objects behind, and when, in epoch seconds."""
+    """A finished run: how it ended, and when, in epoch seconds."""
 
     status: dg.DagsterRunStatus
-    left: bool
     end: float
 
     @property
     def good(self) -> bool:
-        return self.status == dg.DagsterRunStatus.SUCCESS and not self.left
+        return self.status == dg.DagsterRunStatus.SUCCESS
 
 
 def due(history: Sequence[Past], now: float) -> bool:
@@ -171,5 +170,5 @@ def due(history: Sequence[Past], now: float) -> bool:
 
     `history`: its runs, the newest first.
     """
-    bad = [past.good for past in [*history, Past(dg.DagsterRunStatus.SUCCESS, False, 0.0)]].index(True)
+    bad = [past.good for past in [*history, Past(dg.DagsterRunStatus.SUCCESS, 0.0)]].index(True)
     return not bad or now - history[0].end >= min(LONGEST_PAUSE, 2.0**bad)

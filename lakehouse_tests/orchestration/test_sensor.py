@@ -26,11 +26,6 @@ from lakehouse.orchestration import sensor
 from lakehouse.orchestration.metadata import LISTED
 from lakehouse.orchestration.sensor import Past, due
 
-
-def past(status: dg.DagsterRunStatus, end: float, left: bool = False) -> Past:
-    return Past(status, left, end)
-
-
 FAILED, GOOD = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS
 
 
@@ -39,16 +34,11 @@ def test_a_dataset_without_runs_is_due() -> None:
 
 
 def test_the_pause_grows_with_the_failures_in_a_row() -> None:
-    assert not due([past(FAILED, 100)], 101)
-    assert due([past(FAILED, 100)], 102)
-    assert not due([past(FAILED, 100)] * 5, 131)
-    assert due([past(FAILED, 100)] * 5, 132)
-    assert due([past(FAILED, 100), past(GOOD, 1), past(FAILED, 0)], 102)
-
-
-def test_a_run_that_left_objects_behind_is_followed_by_a_pause() -> None:
-    assert not due([past(GOOD, 100, left=True)], 101)
-    assert due([past(GOOD, 100, left=True)], 102)
+    assert not due([Past(FAILED, 100)], 101)
+    assert due([Past(FAILED, 100)], 102)
+    assert not due([Past(FAILED, 100)] * 5, 131)
+    assert due([Past(FAILED, 100)] * 5, 132)
+    assert due([Past(FAILED, 100), Past(GOOD, 1), Past(FAILED, 0)], 102)
 
 
 class Stream:
