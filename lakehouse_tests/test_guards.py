@@ -227,7 +227,7 @@ MUTATIONS = [
     swap(
         "code that raises on everything empties its table",
         "layers/cleaned.py",
-        " and parts.raised and parts.good.is_empty():",
+        " and _filled(target):",
         " and False:",
         "test_poison.py::code_that_raises_on_everything_empties_nothing",
     ),

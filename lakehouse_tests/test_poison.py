@@ -197,17 +197,32 @@ def test_an_object_on_which_clean_raises_goes_to_quarantine_whole_and_the_others
     assert balance.unbalanced(road.lake, flights).is_empty()
 
 
+def nothing_suits(rows: pl.LazyFrame) -> pl.LazyFrame:
+    raise ValueError("not today")
+
+
+def test_a_first_load_on_which_clean_raises_goes_to_quarantine_and_mended_code_takes_it(road: Road) -> None:
+    flights = road.datasets["flights"]
+    road.datasets["flights"] = dataclasses.replace(flights, clean=nothing_suits)
+    land(road, GOOD)
+    road.announce(*GOOD)
+    road.hops()
+    bad = cleaned.open_quarantine(road.lake, flights).scan().collect()
+    assert set(bad["_object"]) == GOOD.keys()
+    assert bad["_rules"].str.contains("ValueError: not today").all()
+    assert balance.unbalanced(road.lake, road.datasets["flights"]).is_empty()
+    assert lagging(road.lake, road.datasets, road.items) == {}
+    road.datasets["flights"] = flights
+    road.hops()
+    check(road, GOOD)
+    assert cleaned.open_quarantine(road.lake, flights).scan().collect().is_empty()
+
+
 def test_code_that_raises_on_everything_empties_nothing(road: Road) -> None:
     land(road, GOOD)
     road.announce(*GOOD)
     road.hops()
-
-    def broken(rows: pl.LazyFrame) -> pl.LazyFrame:
-        if rows.collect().height:
-            raise ValueError("not today")
-        return rows
-
-    flights = dataclasses.replace(road.datasets["flights"], clean=broken)
+    flights = dataclasses.replace(road.datasets["flights"], clean=nothing_suits)
     with pytest.raises(ValueError, match="not today"):
         cleaned.clean(road.lake, flights)
     assert cleaned.open_cleaned(road.lake, road.datasets["flights"]).scan().collect().height == len(GOOD)

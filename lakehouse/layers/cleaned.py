@@ -52,7 +52,7 @@ def clean(lake: Lake, dataset: Dataset) -> Hopped:
 
 def open_cleaned(lake: Lake, dataset: Dataset) -> Table:
     name = f"cleaned/{dataset.name}"
-    return lake.open(name) or lake.ensure(name, storable(split(dataset, _nothing()).good).schema, key=dataset.keys)
+    return lake.open(name) or lake.ensure(name, storable(_none(dataset).good).schema, key=dataset.keys)
 
 
 def open_quarantine(lake: Lake, dataset: Dataset) -> Table:
@@ -77,7 +77,7 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     """
     taken = portion(dataset, news, after)
     _, parts = records(dataset, taken)
-    if taken.whole and not after and parts.raised and parts.good.is_empty():
+    if taken.whole and not after and parts.raised and parts.good.is_empty() and _filled(target):
         raise parts.raised[-1]
     batch = storable(parts.good)
     held = _like(batch, target.scan().filter(taken.held()))
@@ -88,6 +88,10 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     if not taken.whole and not (keys := _outdone(dataset, held, rows)).is_empty():
         rows = newest(dataset, pl.concat([rows, *_elsewhere(dataset, taken, keys)]))
     return Desired(rows, scope, more=not taken.last), taken.after
+
+
+def _filled(target: Table) -> bool:
+    return not target.scan().head(1).collect().is_empty()
 
 
 def _like(batch: pl.DataFrame, rows: pl.LazyFrame) -> pl.DataFrame:
@@ -155,11 +159,13 @@ def split(dataset: Dataset, rows: pl.DataFrame) -> Split:
 
     Where `clean` or a rule raises, the rows are halved until the object on which it does stands alone.
     """
+    if rows.is_empty():
+        return _none(dataset)
     try:
         return _split(dataset, rows)
     except (Exception, pl.exceptions.PanicException) as error:
         objects = rows["_object"].unique(maintain_order=True)
-        if isinstance(error, MemoryError) or objects.is_empty():
+        if isinstance(error, MemoryError):
             raise
         if len(objects) == 1:
             return _refused(dataset, rows, error if isinstance(error, Exception) else RuntimeError(str(error)))
@@ -173,8 +179,15 @@ def split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     )
 
 
+def _none(dataset: Dataset) -> Split:
+    """What no records split into. Told by the contract: `clean` may need columns that only a file brings."""
+    origin = pl.DataFrame(schema={c: BAD[c] for c in ORIGIN})
+    good = pl.concat([dataset.contract.create_empty(), origin], how="horizontal")
+    return Split(good, pl.DataFrame(schema=BAD), origin)
+
+
 def _refused(dataset: Dataset, rows: pl.DataFrame, error: Exception) -> Split:
-    none = _split(dataset, rows.clear())
+    none = _none(dataset)
     reason = pl.lit(f"cleaning this object raised {type(error).__name__}: {error}").alias("_rules")
     numbered = rows.with_row_index("_row")
     return Split(none.good, _bad(numbered, numbered.select("_row", reason)), none.dropped, (error,))
@@ -183,8 +196,7 @@ def _refused(dataset: Dataset, rows: pl.DataFrame, error: Exception) -> Split:
 def _split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     rows = rows.with_row_index("_row")
     readable = rows.filter(pl.col("_bad").is_null())
-    table = _columns(readable, dataset.contract)
-    table = dataset.clean(table.lazy()).collect() if dataset.clean else table
+    table = _absent(_through_clean(dataset, _columns(readable, dataset.contract)), dataset.contract)
     typed, unparsed = _temporal(table, dataset.contract)
     good, failure = _unkeyed(dataset.contract).filter(typed, cast=True)
     broken = unparsed.unpivot(index="_row", variable_name="_rules", value_name="_broken")
@@ -200,7 +212,8 @@ def _split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     origin = rows.select("_row", *ORIGIN)
     fit = good.join(faults.select("_row"), on="_row", how="anti").join(origin, on="_row")
     kept = pl.concat([table.select("_row"), rows.filter(pl.col("_bad").is_not_null()).select("_row")])
-    return Split(fit.drop("_row"), _bad(rows, faults), origin.join(kept, on="_row", how="anti").drop("_row"))
+    fit = fit.select(_none(dataset).good.columns)
+    return Split(fit, _bad(rows, faults), origin.join(kept, on="_row", how="anti").drop("_row"))
 
 
 def _bad(rows: pl.DataFrame, faults: pl.DataFrame) -> pl.DataFrame:
@@ -211,11 +224,28 @@ def _bad(rows: pl.DataFrame, faults: pl.DataFrame) -> pl.DataFrame:
 
 
 def _columns(rows: pl.DataFrame, contract: type[dy.Schema]) -> pl.DataFrame:
-    """The contract's columns as text: out of the JSON record where there is one; null where a file lacks them."""
+    """The file's columns, spelled as the contract spells them; of JSON records the contract's columns as text."""
     wanted = {c.lower(): c for c in contract.column_names()}
     rows = rows.rename({c: wanted[c.lower()] for c in rows.columns if c.lower() in wanted})
-    absent = [c for c in contract.column_names() if c not in rows.columns]
-    return rows.with_columns(pl.col("_text").str.json_path_match(f"$['{c}']").alias(c) for c in absent)
+    if rows["_text"].null_count() == len(rows):
+        return rows
+    told = {c: pl.col("_text").str.json_path_match(f"$['{c}']") for c in contract.column_names()}
+    return rows.with_columns(pl.coalesce([c, t] if c in rows.columns else [t]).alias(c) for c, t in told.items())
+
+
+def _through_clean(dataset: Dataset, table: pl.DataFrame) -> pl.DataFrame:
+    """What `clean` makes of the file's columns; where it misses one, of these and the contract's as nulls."""
+    if dataset.clean is None:
+        return table
+    try:
+        return dataset.clean(table.lazy()).collect()
+    except pl.exceptions.ColumnNotFoundError:
+        return dataset.clean(_absent(table, dataset.contract).lazy()).collect()
+
+
+def _absent(table: pl.DataFrame, contract: type[dy.Schema]) -> pl.DataFrame:
+    absent = [c for c in contract.column_names() if c not in table.columns]
+    return table.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in absent)
 
 
 def _temporal(table: pl.DataFrame, contract: type[dy.Schema]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -248,10 +278,6 @@ def _unkeyed(contract: type[dy.Schema]) -> type[dy.Schema]:
             plain.primary_key, plain.nullable = False, False
             columns[column_name] = plain
     return type(contract.__name__, (contract,), columns)
-
-
-def _nothing() -> pl.DataFrame:
-    return pl.DataFrame(schema=raw_layer.SCHEMA)
 
 
 def violations(lake: Lake, dataset: Dataset, objects: Sequence[str]) -> pl.DataFrame:
