@@ -94,8 +94,8 @@ MUTATIONS = [
     swap(
         "no cursor in the commit",
         "lake/table.py",
-        "transactions = [t for c in cursors for t in c.transactions()]",
-        "transactions: list[Transaction] = []",
+        "transactions = [*more, *(t for c in cursors for t in c.transactions())]",
+        "transactions = [*more]",
         f"{HOP}::a_repeated_hop_commits_nothing",
     ),
     swap(
@@ -108,9 +108,23 @@ MUTATIONS = [
     swap(
         "a vacuumed feed raises",
         "lake/table.py",
-        "except Exception:",
-        "except (OSError, ValueError):",
+        "if LOST.search(str(error)):",
+        "if False:",
         f"{HISTORY}::a_source_that_lost_its_history_is_taken_by_the_difference[vacuum-False]",
+    ),
+    swap(
+        "a feed is read across a change of types",
+        "lake/table.py",
+        "if since < (self.delta.transaction_version(BUILT) or 0):",
+        "if False:",
+        "test_retype.py::any_other_type_key_or_set_of_columns_ends_as_a_table_made_at_once[Fractional]",
+    ),
+    swap(
+        "a new type is cast to the old",
+        "lake/hop.py",
+        "anew = desired.begins and target.unlike(desired.rows)",
+        "anew = False",
+        "test_retype.py::a_wider_type_keeps_every_digit[disk]",
     ),
     swap(
         "other code is not noticed",

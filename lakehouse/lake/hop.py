@@ -44,15 +44,22 @@ class Desired:
     """`rows` is all that ought to stand in `scope`: a frame of (group) keys, or None for the whole target.
 
     `new` says that no row of the scope can be there yet: the rows are appended without a comparison. `more` says
-    that the sources hold more than this: the rows are committed and the cursors do not move yet. `marks`: numbers
-    that the table keeps beside its cursors, written with the rows if they are `new`.
+    that the sources hold more than this: the rows are committed and the cursors do not move yet. `first` says that
+    the whole target is to be taken and this is where it begins. `marks`: numbers that the table keeps beside its
+    cursors, written with the rows if they are `new`.
     """
 
     rows: pl.DataFrame
     scope: pl.DataFrame | None = None
     new: bool = False
     more: bool = False
+    first: bool = False
     marks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def begins(self) -> bool:
+        """Whether a target of other columns or types may give way to the rows."""
+        return not self.new and (self.first or self.scope is None)
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,10 @@ def hop(
     The target's handle is loaded before the look, and the commit is checked against that handle: of two racing
     hops one commits, the other looks again, with growing pauses, a bounded number of times.
 
+    Where the rows are of other types than the target's columns, or it has columns that they no longer have, the
+    target is written anew: a merge would cast to the old type in silence. Between that commit and the last of its
+    walk a reader finds only what came so far.
+
     `key`: the target's key columns. `code`: a fingerprint; when it changes, the target is compared as a whole.
     Raises `Conflict` when every look lost its race; nothing was written then, and the next sweep takes it up.
     Raises `KeyChanged` when the target was made for another key: a merge by the new one would double its rows.
@@ -90,16 +101,19 @@ def hop(
         news = [_look(target, source, code) for source in sources]
         if not any(lags(target, source, code) for source in sources):
             return Hopped(target.name, version=target.version)
-        desired = work(target, news)
+        desired, news = _decided(target, news, work)
+        anew = desired.begins and target.unlike(desired.rows)
         cursors = [cursor_after(target, n, code, desired.more) for n in news]
         upserts, deletes = (
-            (desired.rows, desired.rows.clear()) if desired.new else difference(target, desired, key)
+            (desired.rows, desired.rows.clear()) if desired.new or anew else difference(target, desired, key)
         )
-        if desired.more and upserts.is_empty() and deletes.is_empty():
+        if desired.more and not anew and upserts.is_empty() and deletes.is_empty():
             return Hopped(target.name, version=target.version)
         try:
             if desired.new:
                 version = target.append(upserts, cursors, key, desired.marks)
+            elif anew:
+                version = target.overwrite(upserts, cursors)
             else:
                 version = target.apply(upserts, deletes, key, cursors)
         except Conflict:
@@ -109,6 +123,17 @@ def hop(
             continue
         return Hopped(target.name, len(upserts), len(deletes), _tidied(target, version), moved=True)
     raise AssertionError("unreachable")
+
+
+def _decided(
+    target: Table, news: list[News], work: Callable[[Table, list[News]], Desired]
+) -> tuple[Desired, list[News]]:
+    """What ought to stand. Where a part of it has other types than the target, the whole is asked for."""
+    desired = work(target, news)
+    if desired.new or desired.begins or not target.retyped(desired.rows):
+        return desired, news
+    news = [News(one.source, None) for one in news]
+    return work(target, news), news
 
 
 def _tidied(target: Table, committed: int) -> int:

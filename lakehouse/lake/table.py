@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction, write_deltalake
 from deltalake._internal import DeltaFileSystemHandler
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
@@ -32,6 +33,15 @@ CONFIGURATION = {
 HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 """A commit writes its checkpoint when one is due. The log is cleaned by maintenance: here it is listed once more
 at every commit, which took 140 ms of 180 at 20,000 commits."""
+BUILT = "built"
+"""The mark that names the version in which a table was last written anew, in other columns or types."""
+LOST = re.compile(
+    "Object at location .* not found"  # vacuum took a file
+    "|Invalid table version|Expected contiguous commit files"  # the log was cleaned
+    "|Cast error",  # somebody else changed a column's type
+    re.DOTALL,
+)
+"""What delta-rs says where a feed does not reach back: it raises one class for this and for a store that fails."""
 CHANGE = "_change_type"
 REMOVED = "_removed"
 NONE: Mapping[str, int] = MappingProxyType({})
@@ -204,17 +214,21 @@ class Table:
     def changes(self, since: int) -> pl.DataFrame | None:
         """Change feed rows of the versions after `since`, up to this handle's; None if it does not reach back.
 
-        Any failure to read the feed gives None, whatever its type: a file that vacuum took raises a bare
-        `Exception`. Reading the table whole is always right, only slower.
+        It does not reach beyond a version that wrote the table anew: read as what they are now, the values that
+        stood before are others. What a store raises that fails for now is raised.
         """
         reach = self.part.reach if self.part else None
         if since > self.version or (reach is not None and self.version - since > reach):
             return None
+        if since < (self.mark(BUILT) or 0):
+            return None
         try:
             feed = self.delta.load_cdf(since + 1, self.version, **self._narrowed())
             return pl.DataFrame(feed.read_all())
-        except Exception:  # what reading a vacuumed file of the feed raises has no class of its own
-            return None
+        except Exception as error:
+            if LOST.search(str(error)):
+                return None
+            raise
 
     def _narrowed(self) -> dict[str, Any]:
         if self.part is None:
@@ -225,6 +239,31 @@ class Table:
     def mark(self, name: str) -> int | None:
         """A number that the last commit that told it left."""
         return self.delta.transaction_version(f"#{name}")
+
+    def retyped(self, rows: pl.DataFrame) -> bool:
+        """Whether a column that both have is of another type in the rows."""
+        there = {f.name: f.type for f in self.delta.schema().fields}
+        fields = Schema.from_arrow(rows.clear().to_arrow().schema).fields
+        return any(f.type != there.get(f.name, f.type) for f in fields)
+
+    def unlike(self, rows: pl.DataFrame) -> bool:
+        """Whether the table cannot become the rows by an upsert: other types, or columns that they lack."""
+        return not set(self.columns) <= set(rows.columns) or self.retyped(rows)
+
+    def overwrite(self, rows: pl.DataFrame, cursors: Iterable[Cursor]) -> int:
+        """Write the table anew, its columns with it, and move the cursors: one commit; gives its version."""
+        try:
+            write_deltalake(
+                self.delta,
+                rows.to_arrow(),
+                mode="overwrite",
+                schema_mode="overwrite",
+                commit_properties=_commit(cursors, {BUILT: self.version + 1}),
+                post_commithook_properties=HOOKS,
+            )
+        except CommitFailedError as error:
+            raise Conflict(str(error)) from error
+        return self.version
 
     def append(
         self,

@@ -77,17 +77,18 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     """
     taken = portion(dataset, news, after)
     _, parts = records(dataset, taken)
-    if taken.whole and not after and parts.raised and parts.good.is_empty() and _filled(target):
+    if taken.first and parts.raised and parts.good.is_empty() and _filled(target):
         raise parts.raised[-1]
     batch = storable(parts.good)
-    held = _like(batch, target.scan().filter(taken.held()))
+    stood = batch.clear().lazy() if target.retyped(batch) else target.scan()
+    held = _like(batch, stood.filter(taken.held()))
     scope = pl.concat([batch, held]).select(dataset.keys).unique()
     believed = pl.col("_object").is_in(taken.past) if taken.whole else ~taken.held()
-    rest = target.scan().join(scope.lazy(), on=dataset.keys, how="semi").filter(believed)
+    rest = stood.join(scope.lazy(), on=dataset.keys, how="semi").filter(believed)
     rows = newest(dataset, pl.concat([batch, _like(batch, rest)]))
     if not taken.whole and not (keys := _outdone(dataset, held, rows)).is_empty():
         rows = newest(dataset, pl.concat([rows, *_elsewhere(dataset, taken, keys)]))
-    return Desired(rows, scope, more=not taken.last), taken.after
+    return Desired(rows, scope, more=not taken.last, first=taken.first), taken.after
 
 
 def _filled(target: Table) -> bool:

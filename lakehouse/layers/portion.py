@@ -29,6 +29,10 @@ class Portion:
     def after(self) -> str:
         return "" if self.last else self.objects[-1]
 
+    @property
+    def first(self) -> bool:
+        return self.whole and not self.past
+
     def rows(self, dataset: Dataset) -> pl.DataFrame:
         return raw_layer.current(self.raw, dataset, self.objects).collect()
 
@@ -40,7 +44,7 @@ class Portion:
     def desired(self, target: Table, rows: pl.DataFrame) -> tuple[Desired, str]:
         """`rows` are all that the target ought to hold of these objects."""
         scope = target.scan().filter(self.held()).select("_object").unique().collect()
-        return Desired(rows, scope, more=not self.last), self.after
+        return Desired(rows, scope, more=not self.last, first=self.first), self.after
 
 
 def told(lake: Lake, dataset: str) -> Table:
