@@ -1,22 +1,21 @@
 """raw → balance: what became of each object's records, counted apart from the tables that hold them.
 
-Of every object generation: read = kept + refused + overtaken + dropped. Kept are the records that stand in
-cleaned, refused those in quarantine, overtaken those whose key a later record carries, dropped those that the
-dataset's `clean` left out. Overtaken is not counted apart: it is what kept leaves of the fit, so that a row
-taken out of cleaned is not noticed here.
+Of every object generation: read = kept + overtaken + refused + dropped. Kept are the records that stand in
+cleaned, overtaken those for whose key cleaned holds a newer row, refused those in quarantine, dropped those that
+the dataset's `clean` left out. A record that was fit and is neither kept nor overtaken is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, walk
-from lakehouse.lake.table import schema
+from lakehouse.lake.table import schema, storable
 from lakehouse.layers import cleaned, raw
-from lakehouse.layers.portion import portion, told
+from lakehouse.layers.portion import Portion, bounded, portion, told
 
 AT = ["_object", "_generation"]
 COUNTS = schema(
@@ -64,24 +63,59 @@ def _count(rows: pl.DataFrame, label: str) -> pl.DataFrame:
 
 
 def unbalanced(lake: Lake, dataset: Dataset, objects: Collection[str] | None = None) -> pl.DataFrame:
-    """One row an object whose counts disagree: with its head, among themselves, or with cleaned and quarantine."""
-    heads = raw.current_heads(raw.open_raw(lake, dataset.name), dataset).filter(pl.col("_state") == "read")
-    found = [
-        heads.select(*AT, "_records"),
+    """One row an object whose counts disagree: with its head, among themselves, or with cleaned and quarantine.
+
+    Costs another split of the objects' records, a portion at a time, unless they are the last that were split.
+    """
+    source, table = raw.open_raw(lake, dataset.name), cleaned.open_cleaned(lake, dataset)
+    frames = [
+        raw.current_heads(source, dataset).filter(pl.col("_state") == "read").select(*AT, "_records"),
         open_balance(lake, dataset.name).scan(),
-        _standing(cleaned.open_cleaned(lake, dataset), "_kept"),
+        _standing(table, "_kept"),
         _standing(cleaned.open_quarantine(lake, dataset), "_quarantined"),
     ]
-    if objects is not None:
-        found = [frame.filter(pl.col("_object").is_in(list(objects))) for frame in found]
-    counts = pl.concat([f.collect() for f in found], how="align").with_columns(pl.exclude(AT).fill_null(0))
-    counts = counts.with_columns(_overtaken=pl.col("_fit") - pl.col("_kept"))
+    found = [_of(frame, objects).collect() for frame in frames]
+    absent = [_absent(dataset, table, fit) for fit in _fit(dataset, source, objects)]
+    found.append(pl.concat([ABSENT, *absent]))
+    counts = pl.concat(found, how="align").with_columns(pl.exclude(AT).fill_null(0))
     return counts.filter(
         (pl.col("_records") != pl.col("_read"))
         | (pl.col("_read") != pl.col("_fit") + pl.col("_refused") + pl.col("_dropped"))
         | (pl.col("_refused") != pl.col("_quarantined"))
-        | (pl.col("_overtaken") < 0)
+        | (pl.col("_fit") != pl.col("_kept") + pl.col("_overtaken"))
+        | (pl.col("_lost") > 0)
     )
+
+
+def _of(frame: pl.LazyFrame, objects: Collection[str] | None) -> pl.LazyFrame:
+    return frame if objects is None else frame.filter(pl.col("_object").is_in(list(objects)))
+
+
+def _fit(dataset: Dataset, source: Table, objects: Collection[str] | None) -> Iterator[pl.DataFrame]:
+    """The records that ought to stand in cleaned or be overtaken, a portion at a time."""
+    heads = _of(raw.current_heads(source, dataset), objects).collect()
+    parts = [*bounded(heads)]
+    for part in parts:
+        taken = Portion(source, part, [], last=len(parts) == 1, whole=False)
+        yield storable(cleaned.records(dataset, taken)[1].good)
+
+
+ABSENT = pl.DataFrame(schema={**{c: COUNTS[c] for c in AT}, "_overtaken": pl.Int64, "_lost": pl.Int64})
+
+
+def _absent(dataset: Dataset, table: Table, fit: pl.DataFrame) -> pl.DataFrame:
+    """Of the fit records that cleaned does not hold, by generation: for how many it holds a newer row, or none."""
+    columns = list(dict.fromkeys([*dataset.keys, *cleaned.order(dataset), *raw.ORIGIN]))
+    rows = table.scan().select(columns)
+    mine = rows.filter(pl.col("_object").is_in(fit["_object"].unique().to_list())).collect()
+    away = fit.select(columns).join(mine, on=raw.ORIGIN, how="anti", nulls_equal=True)
+    there = rows.join(away.lazy(), on=dataset.keys, how="semi").collect()
+    both = pl.concat([away.with_columns(_there=pl.lit(False)), there.with_columns(_there=pl.lit(True))])
+    ordered = both.sort(cleaned.order(dataset), nulls_last=False).with_row_index("_at")
+    newest = pl.col("_at").filter("_there").max().over(dataset.keys)
+    judged = ordered.with_columns(_newer=(newest > pl.col("_at")).fill_null(False)).filter(~pl.col("_there"))
+    counts = [pl.col("_newer").sum().alias("_overtaken"), (~pl.col("_newer")).sum().alias("_lost")]
+    return judged.group_by(AT).agg(c.cast(pl.Int64) for c in counts)
 
 
 def _standing(table: Table, label: str) -> pl.LazyFrame:

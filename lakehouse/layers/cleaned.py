@@ -127,19 +127,19 @@ class Taken:
 
     table: str
     version: int
-    objects: tuple[str, ...]
+    objects: frozenset[str]
     code: str
     dataset: Dataset = field(compare=False)
     portion: Portion = field(compare=False)
 
 
 def records(dataset: Dataset, taken: Portion) -> tuple[pl.DataFrame, Split]:
-    """A portion's records and how they split; remembered if it is all there is, since three targets ask for it."""
+    """A portion's records and how they split; remembered if it is all there is, since four ask for it."""
     if taken.past or not taken.last:
         rows = taken.rows(dataset)
         return rows, split(dataset, rows)
     raw = taken.raw
-    return _remembered(Taken(raw.id, raw.version, tuple(taken.objects), dataset.fingerprint, dataset, taken))
+    return _remembered(Taken(raw.id, raw.version, frozenset(taken.objects), dataset.fingerprint, dataset, taken))
 
 
 @lru_cache(maxsize=1)
@@ -148,10 +148,14 @@ def _remembered(taken: Taken) -> tuple[pl.DataFrame, Split]:
     return rows, split(taken.dataset, rows)
 
 
+def order(dataset: Dataset) -> list[str]:
+    """The columns by which of two rows of one key one is always newer; a null comes before every value."""
+    return [*dataset.order_by, "_modified", "_object", "_record"]
+
+
 def newest(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
     """One row a key: the last in the dataset's total order, whatever the order of arrival."""
-    order = [*dataset.order_by, "_modified", "_object", "_record"]
-    ordered = rows.sort(order, nulls_last=False, maintain_order=True)
+    ordered = rows.sort(order(dataset), nulls_last=False, maintain_order=True)
     return ordered.unique(subset=dataset.keys, keep="last", maintain_order=True)
 
 

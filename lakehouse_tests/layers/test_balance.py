@@ -5,7 +5,9 @@ import dataclasses
 import polars as pl
 import pytest
 
+from lakehouse.dataset import Dataset
 from lakehouse.layers import balance, cleaned, raw
+from lakehouse.layers.portion import Portion
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import land
@@ -55,6 +57,68 @@ def test_a_row_taken_from_quarantine_is_noticed(flown: Road) -> None:
     table.delta.delete("_object = 'flights/2.csv'")
     assert len(balance.unbalanced(flown.lake, flown.datasets["flights"], ["flights/2.csv"])) == 1
     assert balance.unbalanced(flown.lake, flown.datasets["flights"], ["flights/1.csv"]).is_empty()
+
+
+@pytest.mark.parametrize("objects", [None, ["flights/2.csv"]])
+def test_a_row_taken_from_cleaned_is_noticed(flown: Road, objects: list[str] | None) -> None:
+    """UA 2, which both files carry: the later file's row stood, so that each file has a record that is lost."""
+    flights = flown.datasets["flights"]
+    cleaned.open_cleaned(flown.lake, flights).delta.delete("carrier = 'UA'")
+    wrong = balance.unbalanced(flown.lake, flights, objects).sort("_object")
+    assert wrong["_object"].to_list() == (objects or ["flights/1.csv", "flights/2.csv"])
+    assert set(wrong["_lost"]) == {1}
+    assert set(wrong["_overtaken"]) == {0}
+
+
+def test_an_older_row_in_a_newer_ones_place_is_noticed(flown: Road) -> None:
+    flights = flown.datasets["flights"]
+    table = cleaned.open_cleaned(flown.lake, flights)
+    earlier = raw.current(raw.open_raw(flown.lake, "flights"), flights, ["flights/1.csv"]).collect()
+    older = cleaned.split(flights, earlier).good.filter(pl.col("carrier") == "UA")
+    table.apply(older, older.clear(), flights.keys)
+    wrong = {row["_object"]: row for row in balance.unbalanced(flown.lake, flights).to_dicts()}
+    assert wrong.keys() == {"flights/2.csv"}
+    assert (wrong["flights/2.csv"]["_lost"], wrong["flights/2.csv"]["_kept"]) == (1, 0)
+
+
+def test_a_row_that_stands_twice_hides_no_row_that_is_lost(flown: Road) -> None:
+    flights = flown.datasets["flights"]
+    late = {"flights/3.csv": sample.flights(("AA", 7, 1), ("AA", 8, 1))}
+    land(flown, late)
+    flown.announce(*late)
+    flown.hops()
+    table = cleaned.open_cleaned(flown.lake, flights)
+    table.delta.delete("flight = 7")
+    table.append(table.scan().filter(pl.col("flight") == 8).collect())
+    assert balance.unbalanced(flown.lake, flights)["_object"].to_list() == ["flights/3.csv"]
+
+
+def test_the_check_of_what_was_just_weighed_reads_nothing_again(
+    flown: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flights = flown.datasets["flights"]
+    late = {"flights/3.csv": sample.flights(("AA", 7, 1)), "flights/bad.csv.gz": b"no gzip"}
+    land(flown, late)
+    flown.announce(*late)
+    raw.ingest(flown.lake, flown.bucket, flights)
+    cleaned.clean(flown.lake, flights)
+    monkeypatch.setattr(Portion, "rows", lambda *_: pytest.fail("read again"))
+    cleaned.quarantine(flown.lake, flights)
+    balance.weigh(flown.lake, flights)
+    assert balance.unbalanced(flown.lake, flights, [*late]).is_empty()
+
+
+def test_all_objects_are_weighed_a_portion_at_a_time(flown: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, rows = list[int](), Portion.rows
+
+    def counted(self: Portion, dataset: Dataset) -> pl.DataFrame:
+        taken.append(len(self.objects))
+        return rows(self, dataset)
+
+    monkeypatch.setattr(raw, "BATCH", 1)
+    monkeypatch.setattr(Portion, "rows", counted)
+    assert balance.unbalanced(flown.lake, flown.datasets["flights"]).is_empty()
+    assert taken == [1, 1]
 
 
 def test_violations_are_seen_in_the_table_itself(flown: Road) -> None:
