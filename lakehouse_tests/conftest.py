@@ -87,7 +87,9 @@ class Road:
         return ItemTable(self.dynamodb, self.prefix + one.name)
 
     def receive(self) -> int:
-        return inbox.receive(self.queue, self.lake, self.datasets, wait=1, budget=Budget())
+        return inbox.receive(
+            self.queue, self.bucket.name, self.lake, self.datasets, wait=1, budget=Budget()
+        )
 
     def hops(self) -> None:
         for dataset in self.datasets.values():

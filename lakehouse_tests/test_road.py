@@ -1,6 +1,7 @@
 """The whole road, inbox to items, against the oracle."""
 
 import itertools
+import json
 import random
 import threading
 from typing import Any
@@ -18,6 +19,7 @@ from lakehouse.layers.tables import standing
 from lakehouse.local import feed
 from lakehouse_tests import oracle, sample
 from lakehouse_tests.conftest import Road
+from lakehouse_tests.landing.test_events import s3
 
 BOTH = pytest.mark.parametrize("root", ["disk", "s3"], indirect=True)
 
@@ -215,7 +217,20 @@ def test_foreign_and_unrouted_messages_are_kept_in_the_inbox(road: Road) -> None
     assert parked["body"].to_list() == ["not for us"]
     assert parked["reason"].to_list()[0].startswith("not JSON")
     assert box.filter(pl.col("dataset") == inbox.UNROUTED)["key"].to_list() == ["elsewhere/x.bin"]
+    assert box.filter(pl.col("dataset") == inbox.UNROUTED)["reason"].to_list() == ["no dataset claims this key"]
     assert road.queue.depth().waiting == 0
+
+
+def test_an_event_of_another_bucket_is_kept_and_starts_nothing(road: Road) -> None:
+    """Whoever subscribes the queue to a second bucket, or copies one, must not have the first searched for it."""
+    event = json.dumps({"Records": [s3("flights/1.csv")]})
+    road.queue.client.send_message(QueueUrl=road.queue.url, MessageBody=event)
+    while road.receive():
+        pass
+    (row,) = inbox.open_inbox(road.lake).scan().filter(pl.col("bucket") == "b").collect().to_dicts()
+    assert (row["dataset"], row["key"]) == (inbox.UNROUTED, "flights/1.csv")
+    assert row["reason"] == f"of the bucket b, where {road.bucket.name} is the landing bucket"
+    assert lagging(road.lake, road.datasets, road.items) == {}
 
 
 def test_a_stale_writer_resumed_after_a_newer_one_changes_nothing(road: Road) -> None:

@@ -16,7 +16,7 @@ from lakehouse.dataset import Dataset, route
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.maintenance import tidy
 from lakehouse.lake.table import Part, schema
-from lakehouse.landing.events import decode, ignorable
+from lakehouse.landing.events import ObjectEvent, decode, ignorable
 from lakehouse.landing.queue import Budget, Message, Queue
 
 NAME = "landing/inbox"
@@ -53,12 +53,17 @@ def of(box: Table, dataset: str) -> Table:
     return replace(box, part=Part("dataset", dataset, ("key", "kind", "version_id", "size"), REACH))
 
 
-def receive(queue: Queue, lake: Lake, datasets: dict[str, Dataset], *, wait: int, budget: Budget) -> int:
-    """One tick: drain, append, delete. Gives the number of records; messages not deleted come again."""
+def receive(
+    queue: Queue, bucket: str, lake: Lake, datasets: dict[str, Dataset], *, wait: int, budget: Budget
+) -> int:
+    """One tick: drain, append, delete. Gives the number of records; messages not deleted come again.
+
+    `bucket`: the name of the landing bucket. Another's objects cannot be got from it.
+    """
     messages = queue.drain(budget, wait)
     if not messages:
         return 0
-    rows = records(messages, datasets)
+    rows = records(messages, bucket, datasets)
     box = open_inbox(lake)
     box.append(rows)
     queue.delete(messages)
@@ -66,7 +71,7 @@ def receive(queue: Queue, lake: Lake, datasets: dict[str, Dataset], *, wait: int
     return len(rows)
 
 
-def records(messages: Iterable[Message], datasets: dict[str, Dataset]) -> pl.DataFrame:
+def records(messages: Iterable[Message], bucket: str, datasets: dict[str, Dataset]) -> pl.DataFrame:
     """The inbox rows of some messages: each event, and each foreign message with its body and reason."""
     now = datetime.now(UTC)
     rows: list[dict[str, object]] = []
@@ -74,12 +79,21 @@ def records(messages: Iterable[Message], datasets: dict[str, Dataset]) -> pl.Dat
         shared = {"message_id": message.id, "sent_at": message.sent_at, "received_at": now}
         decoded = decode(message.body)
         for event in decoded.events:
-            reason = ignorable(event.key)
-            name = IGNORED if reason else route(datasets, event.key) or UNROUTED
+            name, reason = _routed(event, bucket, datasets)
             rows.append({**vars(event), **shared, "dataset": name, "reason": reason})
         if decoded.parked:
             rows.append({**shared, "dataset": PARKED, "reason": decoded.parked, "body": message.body})
     return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _routed(event: ObjectEvent, bucket: str, datasets: dict[str, Dataset]) -> tuple[str, str | None]:
+    """Where an event belongs, and why, if that is no dataset."""
+    if event.bucket != bucket:
+        return UNROUTED, f"of the bucket {event.bucket}, where {bucket} is the landing bucket"
+    if reason := ignorable(event.key):
+        return IGNORED, reason
+    name = route(datasets, event.key)
+    return (name, None) if name else (UNROUTED, "no dataset claims this key")
 
 
 def announce(lake: Lake, dataset: str, keys: Iterable[str], *, event: str) -> int:

@@ -59,6 +59,7 @@ NO_QUEUE = (
 def tick(
     instance: dg.DagsterInstance, lakehouse: LakehouseResource, datasets: dict[str, Dataset]
 ) -> dg.SensorResult:
+<<<<<<< HEAD
     """Receive, and compare cursors, until a run is due or the time is over. With nothing behind it only waits.
 
     What waits in the queue is taken before each look. A run that is due leaves at once then: messages that go on
@@ -66,12 +67,27 @@ def tick(
     """
     began, end = datetime.now(UTC), time.monotonic() + TICK_SECONDS
     queue, received, wait = Rationed(lakehouse.queue(), BUDGET), 0, 0
+=======
+    """Receive, and compare cursors, until a run is due or the time is over. With nothing behind it only waits."""
+    queue, bucket = lakehouse.queue(), lakehouse.settings.required("bucket")
+    end, received = time.monotonic() + TICK_SECONDS, 0
+>>>>>>> 1785320 (An event of another bucket is kept unrouted, with the reason)
     while True:
         received += inbox.receive(queue, lakehouse.lake, datasets, wait=wait, budget=queue.left)
         behind = lagging(lakehouse.lake, datasets, lakehouse.items)
         requests = [*_requests(instance, behind, datasets)]
+<<<<<<< HEAD
         left = int(end - time.monotonic())
         if requests or queue.spent or left < 1:
+=======
+        left = max(0, int(end - time.monotonic()))
+        wait = 0 if requests else min(1, left) if behind else left
+        got = inbox.receive(queue, bucket, lakehouse.lake, datasets, wait=wait, budget=Budget())
+        received += got
+        if got:
+            continue
+        if requests or time.monotonic() >= end - 1:
+>>>>>>> 1785320 (An event of another bucket is kept unrouted, with the reason)
             told = f"{received} events; behind: {', '.join(behind.values()) or 'nothing'}"
             events = [_received(lakehouse, received, began)] if received else []
             return dg.SensorResult(requests, skip_reason=None if requests else told, asset_events=events)

@@ -196,7 +196,8 @@ anything = st.recursive(
 @given(st.dictionaries(st.sampled_from(["key", "size", "eTag", "versionId", "sequencer"]), anything), anything)
 def test_no_record_can_keep_its_neighbours_out_of_the_inbox(fields: dict[str, Any], when: Any) -> None:
     body = json.dumps({"Records": [unfit(**fields, eventTime=when), s3("flights/1.csv")]})
-    rows = inbox.records([Message("1", "r", body, None), Message("2", "r", direct("flights/2.csv"), None)], load())
+    messages = [Message("1", "r", body, None), Message("2", "r", direct("flights/2.csv"), None)]
+    rows = inbox.records(messages, "b", load())
     assert rows.to_arrow().num_rows == len(rows)
     assert rows["key"].to_list()[-1] == "flights/2.csv"
     assert "flights/1.csv" in rows["key"]
