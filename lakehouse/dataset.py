@@ -7,9 +7,11 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Literal
 
 import dataframely as dy
@@ -100,12 +102,11 @@ def check(found: Sequence[Dataset]) -> dict[str, Dataset]:
     datasets = {d.name: d for d in found}
     if len(datasets) < len(found):
         raise DeclarationError("two datasets have one name")
-    for dataset in found:
-        for other in found:
-            if other is not dataset and other.matches(_sample(dataset.landing)):
-                raise DeclarationError(
-                    f"{dataset.name} ({dataset.landing}) and {other.name} ({other.landing}) claim the same keys"
-                )
+    for one, other in combinations(found, 2):
+        if (key := common(one.landing, other.landing)) is not None:
+            raise DeclarationError(
+                f"{one.name} ({one.landing}) and {other.name} ({other.landing}) both claim {key!r}"
+            )
     tables: set[str] = set()
     for serving in (s for d in found for s in d.serving):
         if serving.name in tables:
@@ -122,13 +123,50 @@ def route(datasets: dict[str, Dataset], key: str) -> str | None:
     return next((d.name for d in datasets.values() if d.matches(key)), None)
 
 
+WILD = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def _tokens(glob: str) -> list[str]:
+    return re.findall(r"\*\*|.", glob, re.DOTALL)
+
+
 def _pattern(glob: str) -> str:
-    parts = re.split(r"(\*\*|\*|\?)", glob)
-    return "".join({"**": ".*", "*": "[^/]*", "?": "[^/]"}.get(p, re.escape(p)) for p in parts)
+    return "".join(WILD.get(token, re.escape(token)) for token in _tokens(glob))
 
 
-def _sample(glob: str) -> str:
-    return glob.replace("**", "x").replace("*", "x").replace("?", "x")
+def common(one: str, other: str) -> str | None:
+    """A key that both globs match, or None where there is none."""
+    a, b = _tokens(one), _tokens(other)
+    seen = {(0, 0)}
+    ends = deque([(0, 0, "")])
+    while ends:
+        i, j, key = ends.popleft()
+        if i == len(a) and j == len(b):
+            return key
+        for i2, j2, letter in _steps(a, i, b, j):
+            if (i2, j2) not in seen:
+                seen.add((i2, j2))
+                ends.append((i2, j2, key + letter))
+    return None
+
+
+def _steps(a: list[str], i: int, b: list[str], j: int) -> Iterator[tuple[int, int, str]]:
+    """Where two globs can stand next: a star is passed by, or both take a letter that each allows."""
+    one, other = a[i] if i < len(a) else "", b[j] if j < len(b) else ""
+    if "*" in one:
+        yield i + 1, j, ""
+    if "*" in other:
+        yield i, j + 1, ""
+    if one and other and (letter := _letter(one, other)):
+        yield i + ("*" not in one), j + ("*" not in other), letter
+
+
+def _letter(one: str, other: str) -> str:
+    """A letter that both tokens allow; "" if there is none."""
+    if one in WILD and other in WILD:
+        return "x"
+    plain, wild = (other, one) if one in WILD else (one, other)
+    return plain if plain == wild or wild == "**" or (wild in WILD and plain != "/") else ""
 
 
 def _digest(*parts: str) -> str:
