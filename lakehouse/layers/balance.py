@@ -13,6 +13,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, walk
+from lakehouse.lake.hop import lags
 from lakehouse.lake.table import schema, storable
 from lakehouse.layers import cleaned, raw
 from lakehouse.layers.portion import Portion, bounded, portion, told
@@ -60,6 +61,14 @@ def _weighed(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
 
 def _count(rows: pl.DataFrame, label: str) -> pl.DataFrame:
     return rows.group_by(AT).agg(pl.len().cast(pl.Int64).alias(label))
+
+
+def level(lake: Lake, dataset: Dataset) -> tuple[int, ...] | None:
+    """The versions of raw and of all that is held against it; None where one of them lags."""
+    source = told(lake, dataset.name)
+    names = [f"{layer}/{dataset.name}" for layer in ("cleaned", "quarantine", "balance")]
+    tables = [t for name in names if (t := lake.open(name)) and not lags(t, source, dataset.fingerprint)]
+    return (source.version, *(t.version for t in tables)) if len(tables) == len(names) else None
 
 
 def unbalanced(lake: Lake, dataset: Dataset, objects: Collection[str] | None = None) -> pl.DataFrame:

@@ -72,20 +72,24 @@ def _within(frame: pl.LazyFrame, scope: pl.DataFrame) -> pl.LazyFrame:
     return frame.join(scope.lazy(), on=group, how="semi", nulls_equal=True)
 
 
-def disagreement(lake: Lake, serving: Serving, datasets: dict[str, Dataset], groups: int = 100) -> pl.DataFrame:
+def disagreement(
+    lake: Lake, serving: Serving, datasets: dict[str, Dataset], *, seed: int, groups: int = 100
+) -> pl.DataFrame | None:
     """The keys on which the table is not what its function says of the upstreams as they are, in some groups.
 
-    What was computed change by change is held against what is computed at once. A table that lags is not compared.
+    What was computed change by change is held against what is computed at once. None: the table lags. The groups
+    are drawn, by `seed`, from those of the upstreams and those that only the table still has.
     """
     table = lake.open(f"serving/{serving.name}")
     sources = [open_cleaned(lake, datasets[u]) for u in serving.upstreams]
     if table is None or any(lags(table, s, serving.fingerprint) for s in sources):
-        return pl.DataFrame(schema={k: pl.String for k in serving.keys})
+        return None
     scope = None
     if serving.group:
-        values = [s.scan().select(serving.group).unique() for s in sources if serving.group in s.columns]
+        holders = [s for s in (table, *sources) if serving.group in s.columns]
+        values = [s.scan().select(serving.group).unique() for s in holders]
         every = pl.concat(values).unique().sort(serving.group, nulls_last=True).collect()
-        scope = every.sample(min(groups, len(every)), seed=0)
+        scope = every.sample(min(groups, len(every)), seed=seed)
     frames = [s.scan() for s in sources]
     frames = frames if scope is None else [_within(f, scope) for f in frames]
     desired = Desired(storable(compute(serving, frames)), scope)
