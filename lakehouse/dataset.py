@@ -64,8 +64,11 @@ class Dataset:
 
     `landing`: a glob over object keys. `contract`: the cleaned columns, a dataframely schema with a primary key.
     `clean`: optional, text columns in, the contract's columns out; it keeps the columns whose names begin with
-    `_`. `order_by`: the columns that say which of two rows of one key is newer; the object's LastModified, its
-    key and the record number decide what is left. `on_delete`: whether a deleted object's rows stay.
+    `_`. It goes row by row: what becomes of a record may depend on that record alone, since the records come in
+    batches that are cut anywhere between objects, and again when a table is rebuilt. A window, an aggregate or a
+    deduplication belongs into a serving function. `order_by`: the columns that say which of two rows of one key
+    is newer; the object's LastModified, its key and the record number decide what is left. `on_delete`: whether a
+    deleted object's rows stay.
     """
 
     name: str
