@@ -197,6 +197,13 @@ MUTATIONS = [
         "layers/test_portion.py::a_walk_that_died_on_the_way_is_no_ground_for_other_code",
     ),
     swap(
+        "a walk goes on where another has walked",
+        "lake/hop.py",
+        'after = stage.after if looked.version == stage.target else ""',
+        "after = stage.after",
+        "layers/test_portion.py::a_walk_of_other_code_in_between_leaves_none_of_its_rows",
+    ),
+    swap(
         "superseded rows stay",
         "layers/cleaned.py",
         "else ~taken.held()",

@@ -151,6 +151,28 @@ def die_after(monkeypatch: pytest.MonkeyPatch, commits: int) -> None:
     monkeypatch.setattr(Table, "apply", once)
 
 
+def test_a_walk_of_other_code_in_between_leaves_none_of_its_rows(
+    road: Road, small: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(road, FILES)
+    mine = road.datasets["flights"]
+    apply, calls = Table.apply, iter(range(3))
+
+    def overtaken(self: Table, *args: object) -> None:
+        if self.name == "cleaned/flights" and next(calls, None) == 2:
+            other_code(road)
+            cleaned.clean(road.lake, road.datasets["flights"])
+            assert standing(road)[8] == 80
+            road.datasets["flights"] = mine
+        apply(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Table, "apply", overtaken)
+    cleaned.clean(road.lake, mine)
+    assert next(calls, None) is None
+    road.hops()
+    check(road, FILES)
+
+
 def test_who_writes_in_between_makes_the_walk_begin_anew(
     road: Road, small: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
