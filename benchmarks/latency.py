@@ -129,7 +129,7 @@ def bare(place: Place, queue: Queue) -> Callable[[], None]:
     """One pass of every hop that the waiting events concern."""
 
     def moment() -> None:
-        if not inbox.receive(queue, place.bucket.name, place.lake, place.datasets, wait=1, budget=Budget()):
+        if not inbox.receive(queue, place.bucket.name, place.lake, place.datasets, wait=1, budget=Budget()).height:
             return
         for name in lagging(place.lake, place.datasets, place.items):
             dataset = place.datasets[name]

@@ -71,7 +71,7 @@ def work(lake: str, bucket: str, url: str) -> None:
     """What is measured: drain, then ingest."""
     datasets = load()
     queue = Queue(boto3.client("sqs"), url)
-    while inbox.receive(queue, bucket, Lake(lake), datasets, wait=0, budget=Budget()):
+    while inbox.receive(queue, bucket, Lake(lake), datasets, wait=0, budget=Budget()).height:
         pass
     ingest.ingest(Lake(lake), Bucket(boto3.client("s3"), bucket), datasets["flights"])
 

@@ -122,7 +122,7 @@ def carried(bucket: Bucket, keys: Sequence[str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         lake, datasets = Lake(folder), load()
         began = time.perf_counter()
-        while inbox.receive(queue, bucket.name, lake, datasets, wait=0, budget=Budget()):
+        while inbox.receive(queue, bucket.name, lake, datasets, wait=0, budget=Budget()).height:
             pass
         drained = time.perf_counter()
         ingest.ingest(lake, bucket, datasets["flights"])

@@ -184,7 +184,6 @@ def status(as_json: bool) -> None:
 
     Lag is in events for raw, in commits for the others. Items are counted by a scan.
     """
-    import polars as pl
 
     from lakehouse.dataset import load
     from lakehouse.dynamodb.sync import items_of
@@ -201,7 +200,7 @@ def status(as_json: bool) -> None:
     lags = distances(lake, datasets, lambda s: items_of(settings, s))
     tables = {
         name: {
-            "rows": table.scan().select(pl.len()).collect().item(),
+            "rows": table.count,
             "version": table.version,
             "lag": lags.get(name, 0),
             "committed_at": table.committed_at.isoformat(timespec="seconds"),
@@ -210,10 +209,10 @@ def status(as_json: bool) -> None:
     }
     items = {}
     for serving in (s for d in datasets.values() for s in d.serving if s.publish):
-        held = items_of(settings, serving)
-        cursor = held.peek()
+        found = items_of(settings, serving)
+        cursor = found.peek()
         items[serving.name] = {
-            "items": held.count() if cursor else 0,
+            "items": found.count() if cursor else 0,
             "version": cursor.version if cursor else None,
             "lag": lags.get(f"dynamodb/{serving.name}", 0),
         }
@@ -227,8 +226,8 @@ def status(as_json: bool) -> None:
         committed = str(facts["committed_at"])
         click.echo(f"{name:34} {facts['rows']:>9,} {facts['version']:>8} {facts['lag']:>5}  {committed}")
     click.echo(f"\n{'DynamoDB':34} {'items':>9} {'version':>8} {'lag':>5}")
-    for name, facts in items.items():
-        click.echo(f"{name:34} {facts['items']:>9,} {facts['version']!s:>8} {facts['lag']:>5}")
+    for name, held in items.items():
+        click.echo(f"{name:34} {held['items']:>9,} {held['version']!s:>8} {held['lag']:>5}")
 
 
 @main.command()

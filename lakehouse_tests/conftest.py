@@ -87,9 +87,8 @@ class Road:
         return ItemTable(self.dynamodb, self.prefix + one.name)
 
     def receive(self) -> int:
-        return inbox.receive(
-            self.queue, self.bucket.name, self.lake, self.datasets, wait=1, budget=Budget()
-        )
+        place = (self.queue, self.bucket.name, self.lake, self.datasets)
+        return inbox.receive(*place, wait=1, budget=Budget()).height
 
     def hops(self) -> None:
         for dataset in self.datasets.values():

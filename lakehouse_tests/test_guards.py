@@ -94,8 +94,8 @@ MUTATIONS = [
     swap(
         "no cursor in the commit",
         "lake/table.py",
-        "transactions = [*more, *(t for c in cursors for t in c.transactions())]",
-        "transactions = [*more]",
+        "transactions = [t for c in cursors for t in c.transactions()]",
+        "transactions: list[Transaction] = []",
         f"{HOP}::a_repeated_hop_commits_nothing",
     ),
     swap(
@@ -115,7 +115,7 @@ MUTATIONS = [
     swap(
         "a feed is read across a change of types",
         "lake/table.py",
-        "if since < (self.delta.transaction_version(BUILT) or 0):",
+        "if since < (self.mark(BUILT) or 0):",
         "if False:",
         "test_retype.py::any_other_type_key_or_set_of_columns_ends_as_a_table_made_at_once[Fractional]",
     ),

@@ -11,12 +11,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Conflict, Table
 from lakehouse.landing import inbox
-<<<<<<< HEAD
-from lakehouse.landing.queue import Budget
 from lakehouse.layers import ingest, raw
-=======
-from lakehouse.layers import raw
->>>>>>> 1785320 (An event of another bucket is kept unrouted, with the reason)
 from lakehouse.layers.lag import lagging
 from lakehouse.layers.tables import standing
 from lakehouse_tests import sample

@@ -242,6 +242,12 @@ def cursor_after(target: Table, news: News, code: str, more: bool) -> Cursor:
     return unread(news.source, code) if news.whole else standing_at(target, news.source, code)
 
 
+def unfinished(target: Table, source: str) -> bool:
+    """Whether the target is being taken anew: it is neither the old state nor the new."""
+    cursor = target.cursor(source)
+    return cursor is not None and cursor.version < 0
+
+
 def lags(target: Table | None, source: Table, code: str) -> bool:
     """Whether the target has yet to read something of the source, or was made by other code."""
     return target is None or target.cursor(source.name) != cursor_at(source, code)

@@ -205,6 +205,11 @@ class Table:
             return 0
         return int(files.filter(pl.col(f"partition.{self.part.column}") == self.part.value)["num_records"].sum())
 
+    @property
+    def count(self) -> int:
+        """How many rows the whole table has, from the log alone."""
+        return int(pl.DataFrame(self.delta.get_add_actions(flatten=True))["num_records"].sum())
+
     def cursor(self, source: str) -> Cursor | None:
         version = self.delta.transaction_version(source)
         mark = self.delta.transaction_version(f"{source}#stamp")

@@ -55,20 +55,20 @@ def of(box: Table, dataset: str) -> Table:
 
 def receive(
     queue: Queue, bucket: str, lake: Lake, datasets: dict[str, Dataset], *, wait: int, budget: Budget
-) -> int:
-    """One tick: drain, append, delete. Gives the number of records; messages not deleted come again.
+) -> pl.DataFrame:
+    """One tick: drain, append, delete. Gives the records; messages not deleted come again.
 
     `bucket`: the name of the landing bucket. Another's objects cannot be got from it.
     """
     messages = queue.drain(budget, wait)
     if not messages:
-        return 0
+        return pl.DataFrame(schema=SCHEMA)
     rows = records(messages, bucket, datasets)
     box = open_inbox(lake)
     box.append(rows)
     queue.delete(messages)
     tidy(box)
-    return len(rows)
+    return rows
 
 
 def records(messages: Iterable[Message], bucket: str, datasets: dict[str, Dataset]) -> pl.DataFrame:

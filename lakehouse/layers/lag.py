@@ -11,6 +11,7 @@ from lakehouse.lake.hop import cursor_at, lags
 from lakehouse.lake.table import Glance
 from lakehouse.layers import raw
 from lakehouse.layers.portion import by_heads
+from lakehouse.layers.serving import awaits
 
 Items = Callable[[Serving], ItemTable]
 
@@ -41,7 +42,7 @@ def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: It
     assert cleaned is not None
     for serving in servings_of(datasets, dataset.name):
         table = lake.open(f"serving/{serving.name}")
-        if table is None or lags(table, cleaned, serving.fingerprint):
+        if (table is None or lags(table, cleaned, serving.fingerprint)) and not awaits(lake, serving):
             return f"serving/{serving.name}"
     for serving in servings_of(datasets, dataset.name):
         table = lake.open(f"serving/{serving.name}")

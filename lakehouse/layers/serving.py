@@ -8,13 +8,17 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
-from lakehouse.lake.hop import difference, lags
+from lakehouse.lake.hop import difference, lags, unfinished
 from lakehouse.lake.table import storable
+from lakehouse.layers import raw
 from lakehouse.layers.cleaned import open_cleaned
 
 
 def serve(lake: Lake, serving: Serving, datasets: dict[str, Dataset]) -> Hopped:
-    """Bring `serving/<name>` up to its upstreams, all read at the versions that the commit records."""
+    """Bring `serving/<name>` up to its upstreams, all read at the versions that the commit records.
+
+    It waits while an upstream is being taken anew: what is not there yet would be taken for gone.
+    """
 
     def upstream(name: str) -> Table:
         return open_cleaned(lake, datasets[name])
@@ -26,6 +30,9 @@ def serve(lake: Lake, serving: Serving, datasets: dict[str, Dataset]) -> Hopped:
         empty = compute(serving, [upstream(u).scan().clear() for u in serving.upstreams])
         return lake.ensure(name, storable(empty).schema, key=serving.keys)
 
+    if awaits(lake, serving):
+        made = target()
+        return Hopped(made.name, version=made.version)
     return hop(
         target,
         [partial(upstream, name) for name in serving.upstreams],
@@ -33,6 +40,12 @@ def serve(lake: Lake, serving: Serving, datasets: dict[str, Dataset]) -> Hopped:
         key=serving.keys,
         code=serving.fingerprint,
     )
+
+
+def awaits(lake: Lake, serving: Serving) -> bool:
+    """Whether an upstream is being taken anew."""
+    upstreams = ((name, lake.open(f"cleaned/{name}")) for name in serving.upstreams)
+    return any(table is not None and unfinished(table, raw.name(name)) for name, table in upstreams)
 
 
 def compute(serving: Serving, upstreams: list[pl.LazyFrame]) -> pl.DataFrame:

@@ -77,8 +77,8 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
 
 
 BALANCE = (
-    "Of every object generation of this run: read = fit + refused + dropped, as counted in balance/; quarantine "
-    "holds what was refused, cleaned no more than what was fit."
+    "Of every object generation of this run: read = kept + refused + overtaken + dropped. Cleaned holds what was "
+    "kept, quarantine what was refused; overtaken are those of whose key cleaned holds a newer row."
 )
 CONTRACT = "The rows of this run's objects, read back from the table, satisfy the contract; no key stands twice."
 EMPTY = "No record of this run's objects broke the contract."
@@ -237,7 +237,7 @@ def _told(lake: Lake, done: Hopped, heads: pl.DataFrame, columns: bool = False) 
     assert table is not None
     rows = table.scan()
     metadata = {
-        "dagster/row_count": rows.select(pl.len()).collect().item(),
+        "dagster/row_count": table.count,
         "dagster/uri": lake.uri(done.table),
         "dagster/table_name": done.table,
         "dagster/storage_kind": "deltalake",

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -13,7 +12,7 @@ from lakehouse.dataset import Dataset
 from lakehouse.landing import inbox
 from lakehouse.landing.queue import Budget, Message, Queue
 from lakehouse.layers.lag import lagging
-from lakehouse.orchestration.metadata import LISTED, table_of
+from lakehouse.orchestration.metadata import table_of
 from lakehouse.orchestration.resources import LakehouseResource
 
 DATASET, FAILURES = "lakehouse/dataset", "lakehouse/failures"
@@ -59,37 +58,22 @@ NO_QUEUE = (
 def tick(
     instance: dg.DagsterInstance, lakehouse: LakehouseResource, datasets: dict[str, Dataset]
 ) -> dg.SensorResult:
-<<<<<<< HEAD
     """Receive, and compare cursors, until a run is due or the time is over. With nothing behind it only waits.
 
     What waits in the queue is taken before each look. A run that is due leaves at once then: messages that go on
     coming are the next tick's.
     """
-    began, end = datetime.now(UTC), time.monotonic() + TICK_SECONDS
-    queue, received, wait = Rationed(lakehouse.queue(), BUDGET), 0, 0
-=======
-    """Receive, and compare cursors, until a run is due or the time is over. With nothing behind it only waits."""
-    queue, bucket = lakehouse.queue(), lakehouse.settings.required("bucket")
-    end, received = time.monotonic() + TICK_SECONDS, 0
->>>>>>> 1785320 (An event of another bucket is kept unrouted, with the reason)
+    end, bucket = time.monotonic() + TICK_SECONDS, lakehouse.settings.required("bucket")
+    queue, wait = Rationed(lakehouse.queue(), BUDGET), 0
+    received = pl.DataFrame(schema=inbox.SCHEMA)
     while True:
-        received += inbox.receive(queue, lakehouse.lake, datasets, wait=wait, budget=queue.left)
+        received.extend(inbox.receive(queue, bucket, lakehouse.lake, datasets, wait=wait, budget=queue.left))
         behind = lagging(lakehouse.lake, datasets, lakehouse.items)
         requests = [*_requests(instance, behind, datasets)]
-<<<<<<< HEAD
         left = int(end - time.monotonic())
         if requests or queue.spent or left < 1:
-=======
-        left = max(0, int(end - time.monotonic()))
-        wait = 0 if requests else min(1, left) if behind else left
-        got = inbox.receive(queue, bucket, lakehouse.lake, datasets, wait=wait, budget=Budget())
-        received += got
-        if got:
-            continue
-        if requests or time.monotonic() >= end - 1:
->>>>>>> 1785320 (An event of another bucket is kept unrouted, with the reason)
-            told = f"{received} events; behind: {', '.join(behind.values()) or 'nothing'}"
-            events = [_received(lakehouse, received, began)] if received else []
+            told = f"{len(received)} events; behind: {', '.join(behind.values()) or 'nothing'}"
+            events = [] if received.is_empty() else [_received(lakehouse, received)]
             return dg.SensorResult(requests, skip_reason=None if requests else told, asset_events=events)
         wait = 1 if behind else left
 
@@ -116,14 +100,13 @@ class Rationed(Queue):
 ABOUT = ["dataset", "key", "kind", "size", "sent_at", "reason"]
 
 
-def _received(lakehouse: LakehouseResource, count: int, since: datetime) -> dg.AssetMaterialization:
-    """What a tick brought. `since`: when it began."""
+def _received(lakehouse: LakehouseResource, events: pl.DataFrame) -> dg.AssetMaterialization:
+    """What a tick brought."""
     box = inbox.open_inbox(lakehouse.lake)
-    events = box.scan().filter(pl.col("received_at") >= since).select(ABOUT).head(LISTED).collect()
     facts: dict[str, Any] = {
-        "events": count,
-        "objects": table_of(events),
-        "dagster/row_count": box.scan().select(pl.len()).collect().item(),
+        "events": len(events),
+        "objects": table_of(events.select(ABOUT)),
+        "dagster/row_count": box.count,
         "dagster/uri": lakehouse.lake.uri(inbox.NAME),
         "dagster/table_name": inbox.NAME,
         "dagster/storage_kind": "deltalake",

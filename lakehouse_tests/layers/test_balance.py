@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from lakehouse.dataset import Dataset
-from lakehouse.layers import balance, cleaned, raw
+from lakehouse.layers import balance, cleaned, ingest, raw
 from lakehouse.layers.portion import Portion
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
@@ -100,7 +100,7 @@ def test_the_check_of_what_was_just_weighed_reads_nothing_again(
     late = {"flights/3.csv": sample.flights(("AA", 7, 1)), "flights/bad.csv.gz": b"no gzip"}
     land(flown, late)
     flown.announce(*late)
-    raw.ingest(flown.lake, flown.bucket, flights)
+    ingest.ingest(flown.lake, flown.bucket, flights)
     cleaned.clean(flown.lake, flights)
     monkeypatch.setattr(Portion, "rows", lambda *_: pytest.fail("read again"))
     cleaned.quarantine(flown.lake, flights)

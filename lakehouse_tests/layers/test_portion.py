@@ -8,7 +8,8 @@ import pytest
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Table
-from lakehouse.layers import balance, cleaned, ingest, raw
+from lakehouse.layers import balance, cleaned, ingest, raw, serving
+from lakehouse.layers.lag import lagging
 from lakehouse.layers.portion import Portion
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
@@ -140,13 +141,30 @@ def test_a_walk_that_died_on_the_way_is_no_ground_for_other_code(
     check(road, FILES)
 
 
+def test_what_is_served_waits_while_a_table_that_it_reads_is_taken_anew(
+    road: Road, small: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(road, FILES)
+    road.hops()
+    other_code(road)
+    die_after(monkeypatch, 2)
+    with pytest.raises(ConnectionError):
+        cleaned.clean(road.lake, road.datasets["flights"])
+    monkeypatch.undo()
+    served = {s.name: serving.serve(road.lake, s, road.datasets) for s in road.servings()}
+    assert not any(done.moved for done in served.values())
+    assert lagging(road.lake, road.datasets, road.items)["flights"] == "cleaned/flights"
+    road.hops()
+    assert lagging(road.lake, road.datasets, road.items) == {}
+
+
 def die_after(monkeypatch: pytest.MonkeyPatch, commits: int) -> None:
     apply, left = Table.apply, iter(range(commits))
 
-    def once(self: Table, *args: object) -> None:
+    def once(self: Table, *args: object) -> int:
         if next(left, None) is None:
             raise ConnectionError
-        apply(self, *args)  # type: ignore[arg-type]
+        return apply(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Table, "apply", once)
 

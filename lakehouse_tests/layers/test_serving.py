@@ -5,7 +5,7 @@ import pytest
 
 from lakehouse.dataset import Serving
 from lakehouse.lake import Table
-from lakehouse.layers import cleaned, raw, serving
+from lakehouse.layers import cleaned, ingest, serving
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import land
@@ -50,7 +50,7 @@ def test_every_seed_draws_other_groups(served: Road) -> None:
 def test_a_table_that_lags_is_not_compared(served: Road) -> None:
     land(served, {"airlines/airlines.csv": b"carrier,name\nAA,Other\n"})
     served.announce("airlines/airlines.csv")
-    raw.ingest(served.lake, served.bucket, served.datasets["airlines"])
+    ingest.ingest(served.lake, served.bucket, served.datasets["airlines"])
     assert wrong(served) == []
     cleaned.clean(served.lake, served.datasets["airlines"])
     assert wrong(served) is None

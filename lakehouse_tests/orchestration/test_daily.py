@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from lakehouse.definitions import build
-from lakehouse.layers import cleaned, raw, serving
+from lakehouse.layers import cleaned, ingest, serving
 from lakehouse.orchestration.daily import unmoved
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
@@ -49,7 +49,7 @@ def test_nothing_is_said_of_what_lags(house: Road) -> None:
     late = {"flights/3.csv": sample.flights(("UA", 2, 7))}
     land(house, late)
     house.announce(*late)
-    raw.ingest(house.lake, house.bucket, house.datasets["flights"])
+    ingest.ingest(house.lake, house.bucket, house.datasets["flights"])
     assert "not compared" in verified(house)[BALANCE].metadata
     cleaned.clean(house.lake, house.datasets["flights"])
     assert "not compared" in verified(house)[COMPUTED].metadata

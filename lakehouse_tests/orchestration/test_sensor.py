@@ -114,7 +114,9 @@ def test_only_runs_that_ended_in_the_raw_step_make_the_next_read_less_at_once(
 
 
 def ticked(instance: dg.DagsterInstance, lake: Lake, stream: Stream) -> dg.SensorResult:
-    place: Any = SimpleNamespace(queue=lambda: Queue(stream, "url"), lake=lake, items=lambda _: None)
+    settings = SimpleNamespace(required=lambda _: "b")
+    queue = Queue(stream, "url")
+    place: Any = SimpleNamespace(settings=settings, queue=lambda: queue, lake=lake, items=lambda _: None)
     return sensor.tick(instance, place, load())
 
 
