@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import importlib
 import inspect
 import pkgutil
-import re
-import sys
-import textwrap
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 import dataframely as dy
 import polars as pl
+
+from lakehouse.fingerprint import digest, said
+from lakehouse.globs import common, matches
 
 Clean = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -55,7 +52,7 @@ class Serving:
 
     @cached_property
     def fingerprint(self) -> str:
-        return _digest(_said(self.compute), repr(self.keys), repr(self.group))
+        return digest(said(self.compute), repr(self.keys), repr(self.group))
 
 
 @dataclass(frozen=True)
@@ -88,12 +85,12 @@ class Dataset:
         return list(self.contract.primary_key())
 
     def matches(self, key: str) -> bool:
-        return re.fullmatch(_pattern(self.landing), key, re.DOTALL) is not None
+        return matches(self.landing, key)
 
     @cached_property
     def fingerprint(self) -> str:
-        source = _said(self.contract) + (_said(self.clean) if self.clean else "")
-        return _digest(source, repr(self.keys), repr(tuple(self.order_by)), self.on_delete)
+        source = said(self.contract) + (said(self.clean) if self.clean else "")
+        return digest(source, repr(self.keys), repr(tuple(self.order_by)), self.on_delete)
 
 
 def load(package: str = "lakehouse.datasets") -> dict[str, Dataset]:
@@ -127,111 +124,3 @@ def check(found: Sequence[Dataset]) -> dict[str, Dataset]:
 def route(datasets: dict[str, Dataset], key: str) -> str | None:
     """The dataset that claims an object key, or None."""
     return next((d.name for d in datasets.values() if d.matches(key)), None)
-
-
-WILD = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
-
-
-def _tokens(glob: str) -> list[str]:
-    return re.findall(r"\*\*|.", glob, re.DOTALL)
-
-
-def _pattern(glob: str) -> str:
-    return "".join(WILD.get(token, re.escape(token)) for token in _tokens(glob))
-
-
-def common(one: str, other: str) -> str | None:
-    """A key that both globs match, or None where there is none."""
-    a, b = _tokens(one), _tokens(other)
-    seen = {(0, 0)}
-    ends = deque([(0, 0, "")])
-    while ends:
-        i, j, key = ends.popleft()
-        if i == len(a) and j == len(b):
-            return key
-        for i2, j2, letter in _steps(a, i, b, j):
-            if (i2, j2) not in seen:
-                seen.add((i2, j2))
-                ends.append((i2, j2, key + letter))
-    return None
-
-
-def _steps(a: list[str], i: int, b: list[str], j: int) -> Iterator[tuple[int, int, str]]:
-    """Where two globs can stand next: a star is passed by, or both take a letter that each allows."""
-    one, other = a[i] if i < len(a) else "", b[j] if j < len(b) else ""
-    if "*" in one:
-        yield i + 1, j, ""
-    if "*" in other:
-        yield i, j + 1, ""
-    if one and other and (letter := _letter(one, other)):
-        yield i + ("*" not in one), j + ("*" not in other), letter
-
-
-def _letter(one: str, other: str) -> str:
-    """A letter that both tokens allow; "" if there is none."""
-    if one in WILD and other in WILD:
-        return "x"
-    plain, wild = (other, one) if one in WILD else (one, other)
-    return plain if plain == wild or wild == "**" or (wild in WILD and plain != "/") else ""
-
-
-def _said(code: Any) -> str:
-    """A function's or class's source, and all that it names in its own package: code by source, values by repr."""
-    found: dict[str, str] = {}
-    package = code.__module__.rpartition(".")[0] or code.__module__
-    _tell(f"{code.__module__}.{code.__qualname__}", code, package, found)
-    return "\0".join(found.values())
-
-
-def _tell(name: str, value: Any, package: str, found: dict[str, str]) -> None:
-    if name in found or inspect.ismodule(value) or isinstance(value, Dataset | Serving):
-        return
-    if not (inspect.isfunction(value) or inspect.isclass(value)):
-        found[name] = f"{name} = {_written(value)}"
-        return
-    if not f"{value.__module__}.".startswith(f"{package}."):
-        return
-    found[name] = inspect.getsource(value)
-    known = _known(value)
-    for word, _, inner in (w.partition(".") for w in _words(value, found[name])):
-        if word in known and not inspect.ismodule(known[word]):
-            _tell(f"{value.__module__}.{word}", known[word], package, found)
-        elif inner and word in known and f"{known[word].__name__}.".startswith(f"{package}."):
-            _tell(f"{known[word].__name__}.{inner}", getattr(known[word], inner, None), package, found)
-
-
-def _words(code: Any, source: str) -> list[str]:
-    """The names in a source, `a` and `a.b`; of a lambda whose lines are no statement, what its code looks up."""
-    try:
-        nodes = [*ast.walk(ast.parse(textwrap.dedent(source)))]
-    except SyntaxError:
-        return [*code.__code__.co_names, *code.__code__.co_freevars]
-    plain = [n.id for n in nodes if isinstance(n, ast.Name)]
-    return plain + [
-        f"{n.value.id}.{n.attr}" for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
-    ]
-
-
-def _known(code: Any) -> dict[str, Any]:
-    if inspect.isclass(code):
-        return vars(sys.modules[code.__module__])
-    code = inspect.unwrap(code)
-    return {**code.__globals__, **inspect.getclosurevars(code).nonlocals}
-
-
-def _written(value: Any) -> str:
-    """A repr that is the same in every process: sets in order, no addresses, frames in full."""
-    match value:
-        case set() | frozenset():
-            return f"{{{', '.join(sorted(map(_written, value)))}}}"
-        case list() | tuple():
-            return f"[{', '.join(map(_written, value))}]"
-        case dict():
-            return f"{{{', '.join(f'{_written(k)}: {_written(v)}' for k, v in value.items())}}}"
-        case pl.DataFrame():
-            return f"{value.schema}{value.rows()}"
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakehouse.dataset import Dataset, DeclarationError, check, common
+from lakehouse.dataset import Dataset, DeclarationError, check
+from lakehouse.globs import common
 
 
 class Thing(dy.Schema):
