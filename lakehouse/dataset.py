@@ -15,6 +15,7 @@ import dataframely as dy
 import polars as pl
 
 from lakehouse.fingerprint import digest, said
+from lakehouse.formats import Format
 from lakehouse.globs import common, matches
 
 Clean = Callable[[pl.LazyFrame], pl.LazyFrame]
@@ -65,7 +66,10 @@ class Dataset:
     batches that are cut anywhere between objects, and again when a table is rebuilt. A window, an aggregate or a
     deduplication belongs into a serving function. `order_by`: the columns that say which of two rows of one key
     is newer; the object's LastModified, its key and the record number decide what is left. `on_delete`: whether a
-    deleted object's rows stay.
+    deleted object's rows stay. `format`: how its objects are written, where name and content do not tell.
+    `schema_evolution`: what becomes of columns that a file brings and the contract lacks. In `add` they are
+    further columns of cleaned, in `rescue` JSON in its column `_rescued`, and in `fail` all records of such an
+    object go to quarantine, and come back once the contract has the columns. Raw keeps them in any case.
     """
 
     name: str
@@ -75,6 +79,8 @@ class Dataset:
     order_by: Sequence[str] = ()
     on_delete: Literal["keep", "retract"] = "keep"
     serving: Sequence[Serving] = field(default=())
+    format: Format | None = None
+    schema_evolution: Literal["add", "rescue", "fail"] = "add"
 
     def __post_init__(self) -> None:
         if not self.keys:
@@ -90,7 +96,7 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         source = said(self.contract) + (said(self.clean) if self.clean else "")
-        return digest(source, repr(self.keys), repr(tuple(self.order_by)), self.on_delete)
+        return digest(source, repr(self.keys), repr(tuple(self.order_by)), self.on_delete, self.schema_evolution)
 
 
 def load(package: str = "lakehouse.datasets") -> dict[str, Dataset]:

@@ -184,6 +184,11 @@ class Table:
         return [f.name for f in self.delta.schema().fields]
 
     @property
+    def kinds(self) -> dict[str, pl.DataType]:
+        """The columns with their types."""
+        return dict(pl.scan_delta(self.delta).collect_schema())
+
+    @property
     def key(self) -> list[str]:
         """The columns that the table was made to be keyed by; none if it was not told."""
         return list(json.loads(self.delta.metadata().description or "{}").get("key", []))
@@ -310,7 +315,7 @@ class Table:
 
     def _typed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows in the table's types: what is committed so, nobody checks any more."""
-        kinds = pl.scan_delta(self.delta).collect_schema()
+        kinds = self.kinds
         return rows.cast({c: kinds[c] for c in rows.columns})
 
     @property

@@ -11,6 +11,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.events import ignorable
 from lakehouse.landing.objects import Bucket
+from lakehouse.landing.packing import ARCHIVE
 
 Seen = tuple[str | None, int | None, datetime | None]
 """eTag, size, and LastModified to the second: a listing may tell it more finely than the object does."""
@@ -35,6 +36,12 @@ def _seen(etag: str | None, size: int | None, modified: datetime | None) -> Seen
     return etag, size, modified.astimezone(UTC).replace(microsecond=0) if modified else None
 
 
+def _listed(heads: pl.DataFrame) -> pl.DataFrame:
+    """Those of what the bucket lists: an archive's members go with the archive."""
+    archive = pl.col("_object").str.extract(ARCHIVE)
+    return heads.filter(~archive.is_in(heads["_object"].implode()).fill_null(False))
+
+
 def _standing(lake: Lake, dataset: str) -> set[tuple[str, Seen]]:
     """The objects whose last head does not say gone, as they were seen."""
     table = lake.open(f"raw/{dataset}")
@@ -42,5 +49,5 @@ def _standing(lake: Lake, dataset: str) -> set[tuple[str, Seen]]:
         return set()
     heads = table.scan().filter(pl.col("_part") == "head")
     newest = heads.filter(pl.col("_generation") == pl.col("_generation").max().over("_object"))
-    held = newest.filter(pl.col("_state") != "gone").select("_object", "_etag", "_size", "_modified").collect()
-    return {(key, _seen(etag, size, modified)) for key, etag, size, modified in held.iter_rows()}
+    held = newest.filter(pl.col("_state") != "gone").select("_object", "_etag", "_size", "_modified")
+    return {(key, _seen(*told)) for key, *told in _listed(held.collect()).iter_rows()}

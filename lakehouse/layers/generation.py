@@ -1,17 +1,25 @@
-"""object → its next generation: a head row, and its records if it could be read."""
+"""object → its next generation: a head row, and its records if it could be read.
+
+Each member of an archive has a generation of its own, `a.zip!/b.csv`, numbered as the archive's. What an earlier
+generation had and the next lacks is read as empty: its rows leave, whatever a deletion would do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
+from lakehouse.formats import Format
+from lakehouse.landing import packing
+from lakehouse.landing.events import ignorable
 from lakehouse.landing.objects import Bucket, Identity, Unreachable
-from lakehouse.landing.readers import Unreadable, read
+from lakehouse.landing.readers import Unreadable, read, unwrapped
 from lakehouse.layers.raw import HEAD, PASSING, SCHEMA, WITHHELD
+from lakehouse.layers.rescued import fitted
 
 Head = dict[str, Any]
 STAMP = ["_object", "_object_version", "_generation", "_modified", "_run", "_ingested_at"]
@@ -25,23 +33,71 @@ class Generation:
     records: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
-def next_generation(bucket: Bucket, key: str, last: Head | None, run: str) -> Generation | None:
-    """The object's next generation; None if it is as its last head says."""
+@dataclass(frozen=True)
+class Known:
+    """What raw knows of an object: its last head and, if it was an archive, those of its members by their keys."""
+
+    last: Head | None = None
+    members: Mapping[str, Head] = field(default_factory=dict)
+
+
+def next_generations(
+    bucket: Bucket, key: str, known: Known, run: str, form: Format | None = None
+) -> list[Generation]:
+    """The object's next generation, and its members'; none if it is as its last head says."""
+    last = known.last
     try:
         got = bucket.get(key)
     except Unreachable as error:
-        return Generation({**began(key, last, run), "_state": WITHHELD, "_reason": str(error)})
+        return [Generation({**began(key, last, run), "_state": WITHHELD, "_reason": str(error)})]
     if same(got[0] if got else None, last):
-        return None
+        return []
     if got is None:
-        return None if last is None else Generation({**began(key, last, run), "_state": "gone"})
+        gone = [key, *(k for k, head in known.members.items() if head["_state"] != "gone")] if last else []
+        return [Generation({**began(key, last, run), "_object": k, "_state": "gone"}) for k in gone]
     identity, body = got
+    head = {**began(key, last, run), **content(identity)}
     try:
-        records = read(key, body)
+        _, plain = unwrapped(key, body)
+        opened = _members(head, plain, form) if packing.is_archive(plain) else [_read(head, key, body, form)]
     except Unreadable as error:
-        return refused(identity, last, run, str(error))
-    head = {**began(key, last, run), **content(identity), "_state": "read", "_records": len(records)}
-    return Generation(head, records)
+        opened = [_refused(head, error)]
+    there = {one.head["_object"] for one in opened}
+    empty = {"_state": "read", "_records": 0, "_size": 0, "_reason": f"no longer in {key}"}
+    left = [k for k, was in known.members.items() if k not in there and not _is_empty(was)]
+    return opened + [Generation({**head, **empty, "_object": k}) for k in left]
+
+
+def _is_empty(head: Head) -> bool:
+    return bool(head["_state"] == "read" and head["_records"] == 0)
+
+
+def _read(head: Head, key: str, body: bytes, form: Format | None) -> Generation:
+    try:
+        records = read(key, body, form)
+    except Unreadable as error:
+        return _refused(head, error)
+    return Generation({**head, "_state": "read", "_records": len(records)}, records)
+
+
+def _refused(head: Head, reason: Unreadable) -> Generation:
+    return Generation({**head, "_state": "refused", "_records": 0, "_reason": str(reason)})
+
+
+def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
+    """The archive's own generation, which has no records, and one of each member."""
+    found, aside = [], 0
+    for name, content in packing.members(body):
+        if ignorable(name):
+            aside += 1
+            continue
+        mine = {**head, "_object": f"{head['_object']}{packing.INSIDE}{name}"}
+        if isinstance(content, Unreadable):
+            found.append(_refused({**mine, "_size": 0}, content))
+        else:
+            found.append(_read({**mine, "_size": len(content)}, name, content, form))
+    told = {"_reason": f"{aside} hidden or temporary members left aside"} if aside else {}
+    return [Generation({**head, "_state": "read", "_records": 0, **told}), *found]
 
 
 def refused(identity: Identity, last: Head | None, run: str, reason: str) -> Generation:
@@ -73,15 +129,15 @@ def is_of(found: Identity, head: Head) -> bool:
     return all(head[column] == value for column, value in content(found).items())
 
 
-def table_rows(generations: Sequence[Generation], columns: list[str]) -> pl.DataFrame:
-    """Heads and records as the rows of raw; `columns` are those that it has already.
+def table_rows(generations: Sequence[Generation], columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Heads and records as the rows of raw; `columns` are those that it has already, with their types.
 
     The records of files that are alike become one frame before anything is added to them: the cost of a frame
     is paid by kinds of file, not by files.
     """
     heads = pl.DataFrame([{"_part": "head", **one.head} for one in generations], schema=HEAD)
     full = [number for number, one in enumerate(generations) if len(one.records)]
-    frames = _one_spelling(columns, [generations[number].records for number in full])
+    frames = fitted([generations[number].records for number in full], columns)
     kinds: dict[tuple[str, ...], list[int]] = {}
     for at, frame in enumerate(frames):
         kinds.setdefault(tuple(frame.columns), []).append(at)
@@ -90,12 +146,6 @@ def table_rows(generations: Sequence[Generation], columns: list[str]) -> pl.Data
         for alike in kinds.values()
     ]
     return pl.concat([pl.DataFrame(schema=SCHEMA), heads, *parts], how="diagonal")
-
-
-def _one_spelling(columns: list[str], frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Column names as the table or an earlier file spelled them: Delta tells no upper from lower case."""
-    known = {c.lower(): c for c in columns}
-    return [f.rename({c: known.setdefault(c.lower(), c) for c in f.columns}) for f in frames]
 
 
 def _stamps(heads: pl.DataFrame, numbers: list[int]) -> list[pl.Series]:

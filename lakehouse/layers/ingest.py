@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
 import polars as pl
 
 from lakehouse.dataset import Dataset
+from lakehouse.formats import Format
 from lakehouse.lake import Conflict, Desired, Hopped, Lake, News, Table, walk
 from lakehouse.lake.hop import cursor_after
 from lakehouse.landing import inbox
@@ -19,10 +20,11 @@ from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.generation import (
     Generation,
     Head,
+    Known,
     began,
     content,
     is_of,
-    next_generation,
+    next_generations,
     refused,
     same,
     table_rows,
@@ -61,7 +63,7 @@ def ingest(lake: Lake, bucket: Bucket, dataset: Dataset, *, run: str = "", failu
         return walk(
             lambda: raw_layer.open_raw(lake, dataset.name),
             lambda: inbox.of(inbox.open_inbox(lake), dataset.name),
-            lambda raw, news, after: _batch(raw, news, bucket, pace, after),
+            lambda raw, news, after: _batch(raw, news, bucket, pace, after, dataset.format),
             key=KEY,
             code=CODE,
         )
@@ -84,10 +86,12 @@ def _spare(lake: Lake, dataset: str, run: str) -> None:
     raw = raw_layer.open_raw(lake, dataset)
     tried = last_heads(raw).filter((pl.col("_state") == TRYING) & (pl.col("_run") == run)).collect()
     if spared := [Generation({**began(h["_object"], h, run), "_state": SPARED}) for h in tried.to_dicts()]:
-        raw.append(table_rows(spared, raw.columns))
+        raw.append(table_rows(spared, raw.kinds))
 
 
-def _batch(raw: Table, news: News, bucket: Bucket, pace: Pace, after: str) -> tuple[Desired, str]:
+def _batch(
+    raw: Table, news: News, bucket: Bucket, pace: Pace, after: str, form: Format | None
+) -> tuple[Desired, str]:
     """The next objects that are not as their heads say, within the pace and `BYTES`, and how far that goes."""
     with ThreadPoolExecutor(READERS) as pool:
         sizes = _named(raw, news, after)
@@ -99,17 +103,17 @@ def _batch(raw: Table, news: News, bucket: Bucket, pace: Pace, after: str) -> tu
         if len(taken) < len(differing):
             upto = taken[-1].key
         if alone:
-            told = [_alone(raw, news, bucket, one, pace.run) for one in taken]
+            told = [_alone(raw, news, bucket, one, pace.run, form) for one in taken]
         else:
-            told = [*pool.map(lambda one: next_generation(bucket, one.key, one.head, pace.run), taken)]
-    parts = [part for part in told if part]
-    return Desired(table_rows(parts, raw.columns), new=True, more=bool(upto), marks=_marks(raw, parts)), upto
+            told = [*pool.map(lambda one: next_generations(bucket, one.key, one.known, pace.run, form), taken)]
+    parts = [part for parts in told for part in parts]
+    return Desired(table_rows(parts, raw.kinds), new=True, more=bool(upto), marks=_marks(raw, parts)), upto
 
 
 def _marks(raw: Table, parts: Sequence[Generation]) -> dict[str, int]:
     if not raw.mark(RECALL) and not any(part.head["_state"] == WITHHELD for part in parts):
         return {}
-    return {RECALL: raw_layer.recall_at(raw, table_rows([Generation(part.head) for part in parts], raw.columns))}
+    return {RECALL: raw_layer.recall_at(raw, table_rows([Generation(part.head) for part in parts], raw.kinds))}
 
 
 def _named(raw: Table, news: News, after: str) -> dict[str, int | None]:
@@ -135,10 +139,10 @@ def _named(raw: Table, news: News, after: str) -> dict[str, int | None]:
 
 @dataclass(frozen=True)
 class Differing:
-    """An object that is not as its last head says. `size` is 0 if it is gone, `head` None if it is new."""
+    """An object that is not as its last head says. `size` is 0 if it is gone."""
 
     key: str
-    head: Head | None
+    known: Known
     size: int
 
 
@@ -150,13 +154,14 @@ def _differing(
     One without a head, whose size an event tells, is not looked at: it will be got, whatever it is.
     """
     known = {head["_object"]: head for head in last_heads(raw, sizes).collect().to_dicts()}
-    new = [Differing(k, None, size) for k, size in sizes.items() if size is not None and k not in known]
+    new = [Differing(k, Known(), size) for k, size in sizes.items() if size is not None and k not in known]
     keys = sizes.keys() - {one.key for one in new}
     looks = zip(keys, pool.map(lambda key: _look(bucket, key), keys), strict=True)
+    unlike = {k: look for k, look in looks if isinstance(look, Unreachable) or not same(look, known.get(k))}
+    inside = raw_layer.members(raw, unlike.keys() & known.keys())
     seen = [
-        Differing(key, known.get(key), look.size if isinstance(look, Identity) else 0)
-        for key, look in looks
-        if isinstance(look, Unreachable) or not same(look, known.get(key))
+        Differing(key, Known(known.get(key), inside.get(key, {})), look.size if isinstance(look, Identity) else 0)
+        for key, look in unlike.items()
     ]
     return sorted(new + seen, key=lambda one: one.key)
 
@@ -181,19 +186,21 @@ def _found(raw: Table, run: str) -> bool:
     return not mine.collect().is_empty()
 
 
-def _alone(raw: Table, news: News, bucket: Bucket, one: Differing, run: str) -> Generation | None:
-    """The object's next generation, read behind a head that says so; refused if such heads tell of deaths."""
+def _alone(
+    raw: Table, news: News, bucket: Bucket, one: Differing, run: str, form: Format | None
+) -> list[Generation]:
+    """The object's next generations, read behind a head that says so; refused if such heads tell of deaths."""
     found = _look(bucket, one.key)
     if not isinstance(found, Identity):
-        return next_generation(bucket, one.key, one.head, run)
+        return next_generations(bucket, one.key, one.known, run, form)
     trials = _trials(raw, found)
     if trials and datetime.now(UTC) - trials[-1]["_ingested_at"] < TRIAL:
         raise Conflict(f"{one.key}: run {trials[-1]['_run']} began to read it less than {TRIAL} ago")
     if len(trials) >= TRIALS:
-        return refused(found, one.head, run, DIED)
-    trying = {**began(one.key, one.head, run), **content(found), "_state": TRYING}
-    raw.append(table_rows([Generation(trying)], raw.columns), [cursor_after(raw, news, CODE, more=True)], KEY)
-    return next_generation(bucket, one.key, trying, run)
+        return [refused(found, one.known.last, run, DIED)]
+    trying = {**began(one.key, one.known.last, run), **content(found), "_state": TRYING}
+    raw.append(table_rows([Generation(trying)], raw.kinds), [cursor_after(raw, news, CODE, more=True)], KEY)
+    return next_generations(bucket, one.key, replace(one.known, last=trying), run, form)
 
 
 def _trials(raw: Table, found: Identity) -> list[Head]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -13,6 +14,7 @@ from lakehouse.lake import Lake, Table
 from lakehouse.lake.hop import cursor_at
 from lakehouse.lake.table import schema
 from lakehouse.landing import inbox
+from lakehouse.landing.packing import ARCHIVE, INSIDE
 
 BATCH = 250
 """Objects a commit."""
@@ -65,6 +67,17 @@ def last_heads(raw: Table, objects: Iterable[str] | None = None) -> pl.LazyFrame
     if objects is not None:
         known = known.filter(pl.col("_object").is_in(list(objects)))
     return known.filter(pl.col("_generation") == pl.col("_generation").max().over("_object"))
+
+
+def members(raw: Table, archives: Collection[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The last heads of what lies in some archives: by archive, by key."""
+    within = pl.col("_object").str.extract(ARCHIVE).is_in(list(archives))
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    if not archives:
+        return found
+    for head in last_heads(raw).filter(within).collect().to_dicts():
+        found.setdefault(head["_object"].split(INSIDE)[0], {})[head["_object"]] = head
+    return found
 
 
 def current(raw: Table, dataset: Dataset, objects: Iterable[str] | None = None) -> pl.LazyFrame:

@@ -1,0 +1,33 @@
+"""bytes → text: UTF-8 and UTF-16 tell themselves, any other encoding is declared."""
+
+from __future__ import annotations
+
+import codecs
+
+from lakehouse.landing.refusal import Unreadable
+
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+SAMPLE = 512
+
+
+def decoded(body: bytes, encoding: str | None = None) -> str:
+    """The text, without its byte order mark. Raises `Unreadable` where the bytes are no such text."""
+    encoding = encoding or _found(body)
+    try:
+        return body.decode(encoding).removeprefix("\ufeff")
+    except UnicodeError as error:
+        hint = "" if encoding != "utf-8" else '; if it is Latin-1, its dataset declares encoding="latin-1"'
+        raise Unreadable(f"not {encoding.upper()}: {error}{hint}") from error
+
+
+def _found(body: bytes) -> str:
+    marked = (encoding for mark, encoding in MARKS.items() if body.startswith(mark))
+    return next(marked, None) or _unmarked(body[:SAMPLE])
+
+
+def _unmarked(sample: bytes) -> str:
+    """UTF-16 without a mark: every second byte of Western text is 0, and none of the others."""
+    even, odd = sample[::2], sample[1::2]
+    if odd and not any(odd) and all(even):
+        return "utf-16-le"
+    return "utf-16-be" if odd and not any(even) and all(odd) else "utf-8"

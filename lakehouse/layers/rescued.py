@@ -1,0 +1,107 @@
+"""values → what a column's type holds exactly; the rest is kept as JSON, a column and its value each."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date, time, timedelta
+from typing import Any
+
+import polars as pl
+
+RESCUED = "_rescued"
+NESTED = (pl.Struct, pl.List, pl.Array)
+
+
+def fitted(frames: Sequence[pl.DataFrame], columns: Mapping[str, pl.DataType]) -> list[pl.DataFrame]:
+    """The frames in the table's columns and types, the first of a name telling the type of a column that is new.
+
+    Names are spelled as the table or an earlier frame spelled them: Delta tells no upper from lower case. What a
+    column's type cannot hold exactly is null there and stands in `_rescued`.
+    """
+    spelled, kinds = {c.lower(): c for c in columns}, dict(columns)
+    found = []
+    for frame in frames:
+        frame = frame.rename({c: spelled.setdefault(c.lower(), c) for c in frame.columns})
+        for name, kind in frame.schema.items():
+            kinds.setdefault(name, storable_kind(kind))
+        found.append(_fitted(frame, kinds))
+    return found
+
+
+def _fitted(frame: pl.DataFrame, kinds: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    unlike = [name for name, kind in frame.schema.items() if kind != kinds[name]]
+    held = [exact(frame[name], kinds[name]) for name in unlike]
+    lost = [frame[h.name].set(h.is_not_null(), None) if h.null_count() else frame[h.name].clear() for h in held]
+    lost = [one for one in lost if one.null_count() < len(one)]
+    texts = [as_json(pl.DataFrame(lost)).alias(RESCUED)] if lost else []
+    return frame.with_columns(*held, *texts)
+
+
+def exact(values: pl.Series, kind: pl.DataType) -> pl.Series:
+    """The values that `kind` holds exactly, null for the others."""
+    none = pl.Series(values.name, [None], dtype=kind).new_from_index(0, len(values))
+    if values.dtype == kind:
+        return values
+    try:
+        if kind == storable_kind(values.dtype) and isinstance(kind, NESTED):
+            return values.cast(kind)
+        if isinstance(values.dtype, NESTED) or isinstance(kind, NESTED):
+            return none
+        there = values.cast(kind, strict=False)
+        same = there.cast(values.dtype, strict=False).eq_missing(values)
+    except pl.exceptions.PolarsError:
+        return none
+    return there.set(~same, None)
+
+
+def as_json(rows: pl.DataFrame) -> pl.Series:
+    """Each row's values that are there, as one JSON object; null where there is none."""
+    return pl.Series([dumped(row) for row in rows.iter_rows(named=True)], dtype=pl.String)
+
+
+def dumped(values: Mapping[str, Any]) -> str | None:
+    told = {name: value for name, value in values.items() if value is not None}
+    return json.dumps(plain(told), ensure_ascii=False) if told else None
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: numbers that JSON lacks, times and decimals as their text, bytes in base64."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case dict():
+            return {str(k): plain(v) for k, v in value.items()}
+        case list() | tuple():
+            return [plain(v) for v in value]
+        case bytes():
+            return base64.b64encode(value).decode()
+        case date() | time():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+    return str(value)
+
+
+def storable_kind(kind: pl.DataType) -> pl.DataType:
+    """The type in which raw keeps a file's own: itself wherever Delta has it."""
+    match kind:
+        case pl.List(inner=inner) | pl.Array(inner=inner):
+            return pl.List(storable_kind(inner))  # type: ignore[arg-type]  # an instance, wherever data is
+        case pl.Struct(fields=fields):
+            return pl.Struct({f.name: storable_kind(f.dtype) for f in fields})  # type: ignore[arg-type]
+        case pl.UInt8() | pl.UInt16():
+            return pl.Int32()
+        case pl.UInt32() | pl.UInt64():
+            return pl.Int64()
+        case pl.Datetime(time_zone=zone):
+            return pl.Datetime("us", "UTC" if zone else None)
+        case pl.Boolean() | pl.Date() | pl.Binary() | pl.Decimal() | pl.Float32() | pl.Float64():
+            return kind
+        case pl.Int8() | pl.Int16() | pl.Int32() | pl.Int64():
+            return kind
+    return pl.String()

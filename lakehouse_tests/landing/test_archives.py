@@ -1,0 +1,158 @@
+"""Each member of a zip or tar is an object of its own, whose life follows the archive's."""
+
+import dataclasses
+import gzip
+import io
+import tarfile
+import zipfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lakehouse.landing import packing
+from lakehouse.landing.reconcile import reconcile
+from lakehouse.landing.refusal import Unreadable
+from lakehouse.layers import balance, raw
+from lakehouse_tests import sample
+from lakehouse_tests.conftest import Road
+from lakehouse_tests.test_road import check, land
+
+KEY = "flights/a.zip"
+ONE, TWO = sample.flights(("AA", 1, 5), ("UA", 2, 20)), sample.flights(("DL", 3, 7))
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return body.getvalue()
+
+
+def tarred(files: dict[str, bytes]) -> bytes:
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w") as archive:
+        for name, content in files.items():
+            told = tarfile.TarInfo(name)
+            told.size = len(content)
+            archive.addfile(told, io.BytesIO(content))
+    return body.getvalue()
+
+
+def wide(road: Road, on_delete: str = "keep") -> Road:
+    """The road, with flights that also come in archives."""
+    flights = dataclasses.replace(road.datasets["flights"], landing="flights/*", on_delete=on_delete)
+    return dataclasses.replace(road, datasets={**road.datasets, "flights": flights})
+
+
+def take(road: Road, body: bytes | None, key: str = KEY) -> None:
+    if body is None:
+        road.bucket.client.delete_object(Bucket=road.bucket.name, Key=key)
+    else:
+        road.bucket.put(key, body)
+    road.announce(key)
+    road.hops()
+
+
+def heads(road: Road) -> dict[str, tuple[str, int, int, str | None]]:
+    last = raw.last_heads(raw.open_raw(road.lake, "flights")).collect()
+    return {h["_object"]: (h["_state"], h["_generation"], h["_records"], h["_reason"]) for h in last.to_dicts()}
+
+
+@pytest.mark.parametrize(
+    ("key", "pack"),
+    [(KEY, zipped), ("flights/a.tar", tarred), ("flights/a.tar.gz", lambda f: gzip.compress(tarred(f))),
+     ("flights/a.tgz", lambda f: gzip.compress(tarred(f))), ("flights/misnamed.csv", zipped)],
+)  # fmt: skip
+def test_the_members_of_an_archive_arrive_as_objects_of_their_own(road: Road, key: str, pack: object) -> None:
+    road = wide(road)
+    assert callable(pack)
+    airlines = {"airlines/airlines.csv": sample.FILES["airlines/airlines.csv"]}
+    land(road, airlines)
+    road.announce(*airlines)
+    files = {"day/1.csv": ONE, "2.csv.gz": gzip.compress(TWO), "__MACOSX/._1.csv": b"x"}
+    take(road, pack(files), key)
+    names = {f"{key}!/day/1.csv": 2, f"{key}!/2.csv.gz": 1, key: 0}
+    assert {name: told[:3] for name, told in heads(road).items()} == {n: ("read", 1, r) for n, r in names.items()}
+    assert heads(road)[key][3] == "1 hidden or temporary members left aside"
+    check(road, {**airlines, "flights/1.csv": ONE, "flights/2.csv": TWO})
+    assert reconcile(road.lake, road.bucket, {"flights": road.datasets["flights"]}) == {"flights": 0}
+    take(road, pack(files), key)
+    assert balance.unbalanced(road.lake, road.datasets["flights"]).is_empty()
+
+
+def flights(road: Road) -> set[int]:
+    table = road.lake.open("cleaned/flights")
+    assert table is not None
+    return set(table.scan().collect()["flight"])
+
+
+@pytest.mark.parametrize("on_delete", ["keep", "retract"])
+def test_an_overwritten_archive_takes_back_the_members_that_it_no_longer_has(road: Road, on_delete: str) -> None:
+    road = wide(road, on_delete)
+    take(road, zipped({"1.csv": ONE, "2.csv": TWO}))
+    assert flights(road) == {1, 2, 3}
+    take(road, zipped({"2.csv": TWO}))
+    assert flights(road) == {3}
+    assert heads(road)[f"{KEY}!/1.csv"] == ("read", 2, 0, f"no longer in {KEY}")
+    assert balance.unbalanced(road.lake, road.datasets["flights"]).is_empty()
+    take(road, zipped({"2.csv": TWO, "3.csv": ONE}))
+    assert flights(road) == {1, 2, 3}
+    assert heads(road)[f"{KEY}!/1.csv"][1] == 2
+    take(road, b"PK\x03\x04 cut off")
+    assert flights(road) == set()
+    assert heads(road)[KEY][0] == "refused"
+
+
+@pytest.mark.parametrize(("on_delete", "left"), [("keep", {1, 2, 3}), ("retract", set())])
+def test_a_deleted_archives_members_do_what_the_dataset_declares(
+    road: Road, on_delete: str, left: set[int]
+) -> None:
+    road = wide(road, on_delete)
+    take(road, zipped({"1.csv": ONE, "2.csv": TWO}))
+    take(road, None)
+    assert {told[0] for told in heads(road).values()} == {"gone"}
+    assert flights(road) == left
+    take(road, zipped({"2.csv": TWO}))
+    assert flights(road) == {3}
+
+
+def test_one_bad_member_is_refused_alone(road: Road) -> None:
+    road = wide(road)
+    take(road, zipped({"1.csv": ONE, "2.csv": b"a,a\n1,2\n", "3.pdf": b"%PDF-1.7", "4.zip": zipped({"x": b"y"})}))
+    assert flights(road) == {1, 2}
+    told = heads(road)
+    reasons = {"2.csv": "doubled name", "3.pdf": "its content is a PDF", "4.zip": "an archive in an archive"}
+    for name, reason in reasons.items():
+        state, _, _, said = told[f"{KEY}!/{name}"]
+        assert state == "refused"
+        assert reason in str(said)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    road = wide(road)
+    monkeypatch.setattr(packing, "LIMIT", 100_000)
+    take(road, zipped({"1.csv": ONE, "2.csv": b"a,b\n" + b"1,2\n" * 50_000}))
+    assert heads(road)[KEY] == ("refused", 1, 0, "unpacks to more than 100,000 bytes")
+    take(road, gzip.compress(b"a" * 200_000), "flights/b.csv.gz")
+    assert heads(road)["flights/b.csv.gz"][0] == "refused"
+    monkeypatch.setattr(packing, "MEMBERS", 2)
+    take(road, tarred({str(n): b"" for n in range(3)}), "flights/c.tar")
+    assert "3 members" in str(heads(road)["flights/c.tar"][3])
+    assert flights(road) == set()
+
+
+@settings(max_examples=200)
+@given(st.data(), st.sampled_from([zipped, tarred]))
+def test_a_mangled_archive_is_opened_or_refused(data: st.DataObject, pack: object) -> None:
+    assert callable(pack)
+    body = bytearray(pack({"1.csv": ONE, "b/2.csv": TWO}))
+    for _ in range(data.draw(st.integers(1, 5))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found = dict(packing.members(bytes(body[: data.draw(st.integers(1, len(body)))])))
+    except Unreadable as error:
+        assert str(error)
+    else:
+        assert all(isinstance(content, bytes) or str(content) for content in found.values())
