@@ -234,38 +234,25 @@ def status(as_json: bool) -> None:
 @click.argument("query")
 @click.option("--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table")
 def sql(query: str, shape: str) -> None:
-    """Ask the lake, in polars SQL: `select * from cleaned.flights limit 5`."""
+    """Ask the lake, in polars SQL: `select * from cleaned.flights limit 5`.
+
+    A table as it stood: `"cleaned.flights@12"`, `"cleaned.flights@2026-11-01T10:00:00Z"`.
+    """
     import polars as pl
 
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
-    from lakehouse.layers.tables import standing
+    from lakehouse.query import QueryError, ask
 
-    frames = _frames(standing(Lake(Settings.load().lake), load()))
     try:
-        result = pl.SQLContext(frames).execute(query, eager=True)
-    except pl.exceptions.PolarsError as error:
-        raise Failure(str(error), f"tables: {', '.join(frames) or 'none yet'}") from error
+        result = ask(Lake(Settings.load().lake), load(), query)
+    except QueryError as error:
+        raise Failure(str(error), error.hint) from error
     if shape == "table":
         with pl.Config(tbl_rows=50, tbl_cols=20, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
             click.echo(result)
     else:
         click.echo(result.write_csv() if shape == "csv" else result.write_json(), nl=shape == "json")
-
-
-def _frames(tables: dict[str, Any]) -> dict[str, Any]:
-    """Each table as `layer.name`; of raw, the rows under its name and the heads under `landing.`."""
-    import polars as pl
-
-    frames = {}
-    for name, table in tables.items():
-        layer, _, bare = name.partition("/")
-        rows = table.scan()
-        if layer == "raw":
-            frames[f"landing.{bare}"] = rows.filter(pl.col("_part") == "head")
-            rows = rows.filter(pl.col("_part") == "row")
-        frames[f"{layer}.{bare}"] = rows
-    return frames
 
 
 @main.command()
