@@ -66,10 +66,12 @@ class Dataset:
     batches that are cut anywhere between objects, and again when a table is rebuilt. A window, an aggregate or a
     deduplication belongs into a serving function. `order_by`: the columns that say which of two rows of one key
     is newer; the object's LastModified, its key and the record number decide what is left. `on_delete`: whether a
-    deleted object's rows stay. `format`: how its objects are written, where name and content do not tell.
-    `schema_evolution`: what becomes of columns that a file brings and the contract lacks. In `add` they are
-    further columns of cleaned, in `rescue` JSON in its column `_rescued`, and in `fail` all records of such an
-    object go to quarantine, and come back once the contract has the columns. Raw keeps them in any case.
+    deleted object's rows stay; `on_expiry`: whether those of an object stay that a lifecycle rule removed.
+    `landing_retention`: days after which an object that was read leaves the landing zone. `format`: how its
+    objects are written, where name and content do not tell. `schema_evolution`: what becomes of columns that a
+    file brings and the contract lacks. In `add` they are further columns of cleaned, in `rescue` JSON in its
+    column `_rescued`, and in `fail` all records of such an object go to quarantine, and come back once the
+    contract has the columns. Raw keeps them in any case.
     """
 
     name: str
@@ -78,6 +80,8 @@ class Dataset:
     clean: Clean | None = None
     order_by: Sequence[str] = ()
     on_delete: Literal["keep", "retract"] = "keep"
+    on_expiry: Literal["keep", "retract"] = "keep"
+    landing_retention: int | None = None
     serving: Sequence[Serving] = field(default=())
     format: Format | None = None
     schema_evolution: Literal["add", "rescue", "fail"] = "add"
@@ -85,6 +89,11 @@ class Dataset:
     def __post_init__(self) -> None:
         if not self.keys:
             raise DeclarationError(f"{self.name}: the contract {self.contract.__name__} has no primary key")
+        if self.landing_retention is not None and self.on_expiry == "retract":
+            raise DeclarationError(
+                f'{self.name}: landing_retention with on_expiry="retract" would take every row away with its '
+                "object; leave one of the two out"
+            )
 
     @property
     def keys(self) -> list[str]:
@@ -96,7 +105,8 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         source = said(self.contract) + (said(self.clean) if self.clean else "")
-        return digest(source, repr(self.keys), repr(tuple(self.order_by)), self.on_delete, self.schema_evolution)
+        declared = (self.on_delete, self.on_expiry, self.schema_evolution)
+        return digest(source, repr(self.keys), repr(tuple(self.order_by)), *declared)
 
 
 def load(package: str = "lakehouse.datasets") -> dict[str, Dataset]:

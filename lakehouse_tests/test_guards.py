@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HOP, RACES, HISTORY = (f"lake/test_{name}.py" for name in ("hop", "races", "history"))
-LIVES, TRANSIENT = "test_lives.py", "test_transient.py"
+LIVES, REMOVALS, TRANSIENT = "test_lives.py", "test_removals.py", "test_transient.py"
 ONE, TWO = (
     "every_life_of_an_object_ends_as_its_last_state_says",
     "a_key_that_two_objects_carry_falls_back_to_the_other",
@@ -42,15 +42,15 @@ MUTATIONS = [
     swap(
         "no look at the last head",
         "layers/generation.py",
-        'return last["_state"] not in ("gone", *PASSING) and is_of(found, last)',
+        'return last["_state"] not in (*REMOVED, *PASSING) and is_of(found, last)',
         "return False",
         f"{LIVES}::{ONE}[1-keep]",
     ),
     swap(
         "any head is taken for the same",
         "layers/generation.py",
-        'return last["_state"] not in ("gone", *PASSING) and is_of(found, last)',
-        'return last["_state"] not in ("gone", *PASSING)',
+        'return last["_state"] not in (*REMOVED, *PASSING) and is_of(found, last)',
+        'return last["_state"] not in (*REMOVED, *PASSING)',
         f"{LIVES}::{ONE}[1-keep]",
     ),
     swap(
@@ -213,9 +213,37 @@ MUTATIONS = [
     swap(
         "a deletion retracts where it should not",
         "layers/raw.py",
-        'if dataset.on_delete == "keep" else [*PASSING]',
-        "if False else [*PASSING]",
+        '"gone": dataset.on_delete',
+        '"gone": "retract"',
         f"{LIVES}::a_key_falls_back_to_a_deleted_object_only_where_its_rows_are_kept[keep-left0]",
+    ),
+    swap(
+        "why an object is gone is never told later",
+        "layers/generation.py",
+        'in REMOVED and (removal is None or removal.name == last["_reason"])',
+        "in REMOVED",
+        f"{REMOVALS}::one_life_ends_in_one_state_in_whatever_order_its_events_come[keep-retract]",
+    ),
+    swap(
+        "the first word on a removal stands",
+        "layers/raw.py",
+        "return known.filter(~mended & ",
+        "return known.filter(",
+        f"{REMOVALS}::one_life_ends_in_one_state_in_whatever_order_its_events_come[retract-keep]",
+    ),
+    swap(
+        "a rule that clears away what was deleted makes an expiry of it",
+        "landing/removals.py",
+        "events.filter(~removed | marks | plain)",
+        "events",
+        f"{REMOVALS}::why_an_object_is_gone_is_told_by_what_hid_it[bodies6-gone]",
+    ),
+    swap(
+        "what was before an object was written explains why it is gone",
+        "landing/removals.py",
+        ".filter(mine).filter(later)",
+        ".filter(mine)",
+        f"{REMOVALS}::one_life_ends_in_one_state_in_whatever_order_its_events_come[retract-keep]",
     ),
     swap(
         "who died on an object is forgotten",
@@ -241,8 +269,8 @@ MUTATIONS = [
     swap(
         "a head that says nothing of content hides what stood",
         "layers/raw.py",
-        'return [*PASSING, "gone"] if',
-        'return ["gone"] if',
+        'known = heads(raw).filter(~pl.col("_state").is_in(PASSING))\n    follows',
+        "known = heads(raw)\n    follows",
         "test_poison.py::an_overwrite_that_s3_withholds_leaves_what_stood",
     ),
     swap(

@@ -112,13 +112,20 @@ def _eventbridge(value: dict[str, Any]) -> ObjectEvent:
         _text(detail["bucket"]["name"]),
         _text(thing["key"]),
         EVENTBRIDGE[value["detail-type"]],
-        value["detail-type"],
+        _removal(detail) if value["detail-type"] == "Object Deleted" else value["detail-type"],
         _optional(thing.get("version-id")),
         _optional(thing.get("etag")),
         _size(thing.get("size")),
         _optional(thing.get("sequencer")),
         _time(value.get("time")),
     )
+
+
+def _removal(detail: dict[str, Any]) -> str:
+    """What EventBridge tells of a deletion, in the word of S3's own notifications."""
+    family = "LifecycleExpiration" if detail.get("reason") == "Lifecycle Expiration" else "ObjectRemoved"
+    marked = detail.get("deletion-type") == "Delete Marker Created"
+    return f"{family}:{'DeleteMarkerCreated' if marked else 'Delete'}"
 
 
 def _kind(name: str) -> str:

@@ -12,6 +12,7 @@ from lakehouse.landing import inbox
 from lakehouse.landing.events import ignorable
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.packing import ARCHIVE
+from lakehouse.landing.removals import REMOVED
 
 Seen = tuple[str | None, int | None, datetime | None]
 """eTag, size, and LastModified to the second: a listing may tell it more finely than the object does."""
@@ -49,5 +50,6 @@ def _standing(lake: Lake, dataset: str) -> set[tuple[str, Seen]]:
         return set()
     heads = table.scan().filter(pl.col("_part") == "head")
     newest = heads.filter(pl.col("_generation") == pl.col("_generation").max().over("_object"))
-    held = newest.filter(pl.col("_state") != "gone").select("_object", "_etag", "_size", "_modified")
+    there = newest.filter(~pl.col("_state").is_in(REMOVED))
+    held = there.select("_object", "_etag", "_size", "_modified")
     return {(key, _seen(*told)) for key, *told in _listed(held.collect()).iter_rows()}

@@ -18,6 +18,7 @@ from lakehouse.landing import packing
 from lakehouse.landing.events import ignorable
 from lakehouse.landing.objects import Bucket, Identity, Unreachable
 from lakehouse.landing.readers import Unreadable, read, unwrapped
+from lakehouse.landing.removals import REMOVED, Removal
 from lakehouse.layers.raw import HEAD, PASSING, SCHEMA, WITHHELD
 from lakehouse.layers.rescued import fitted
 
@@ -42,19 +43,22 @@ class Known:
 
 
 def next_generations(
-    bucket: Bucket, key: str, known: Known, run: str, form: Format | None = None
+    bucket: Bucket, key: str, known: Known, run: str, form: Format | None = None, removal: Removal | None = None
 ) -> list[Generation]:
-    """The object's next generation, and its members'; none if it is as its last head says."""
+    """The object's next generation, and its members'; none if it is as its last head says.
+
+    `removal`: why it is gone, if it is.
+    """
     last = known.last
     try:
         got = bucket.get(key)
     except Unreachable as error:
         return [Generation({**began(key, last, run), "_state": WITHHELD, "_reason": str(error)})]
-    if same(got[0] if got else None, last):
+    if same(got[0] if got else None, last, removal):
         return []
     if got is None:
-        gone = [key, *(k for k, head in known.members.items() if head["_state"] != "gone")] if last else []
-        return [Generation({**began(key, last, run), "_object": k, "_state": "gone"}) for k in gone]
+        gone = [key, *(k for k, head in known.members.items() if not _gone_so(head, removal))] if last else []
+        return [Generation({**began(key, last, run), "_object": k, **_removed(removal)}) for k in gone]
     identity, body = got
     head = {**began(key, last, run), **content(identity)}
     try:
@@ -105,6 +109,12 @@ def refused(identity: Identity, last: Head | None, run: str, reason: str) -> Gen
     return Generation({**began(identity.key, last, run), **content(identity), **told})
 
 
+def _removed(removal: Removal | None) -> Head:
+    if removal is None:
+        return {"_state": "gone"}
+    return {"_state": removal.state, "_reason": removal.name, "_modified": removal.at}
+
+
 def began(key: str, last: Head | None, run: str) -> Head:
     """What the head of a generation says whatever the object is."""
     number = 1 if last is None else int(last["_generation"]) + 1
@@ -117,11 +127,15 @@ def content(identity: Identity) -> Head:
     return {**found, "_etag": identity.etag, "_size": identity.size}
 
 
-def same(found: Identity | None, last: Head | None) -> bool:
-    """Whether the object is as its last head says."""
+def same(found: Identity | None, last: Head | None, removal: Removal | None = None) -> bool:
+    """Whether the object is as its last head says; of one that is gone also why, if that is known now."""
     if last is None or found is None:
-        return found is None and (last is None or last["_state"] == "gone")
-    return last["_state"] not in ("gone", *PASSING) and is_of(found, last)
+        return found is None and (last is None or _gone_so(last, removal))
+    return last["_state"] not in (*REMOVED, *PASSING) and is_of(found, last)
+
+
+def _gone_so(last: Head, removal: Removal | None) -> bool:
+    return last["_state"] in REMOVED and (removal is None or removal.name == last["_reason"])
 
 
 def is_of(found: Identity, head: Head) -> bool:

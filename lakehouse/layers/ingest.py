@@ -16,6 +16,7 @@ from lakehouse.lake import Conflict, Desired, Hopped, Lake, News, Table, walk
 from lakehouse.lake.hop import cursor_after
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket, Identity, Unreachable
+from lakehouse.landing.removals import REMOVED, Removal, removals
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.generation import (
     Generation,
@@ -97,7 +98,7 @@ def _batch(
         sizes = _named(raw, news, after)
         keys = [*sizes][: raw_layer.BATCH]
         upto = keys[-1] if len(sizes) > raw_layer.BATCH else ""
-        differing = _differing(raw, bucket, {key: sizes[key] for key in keys}, pool)
+        differing = _differing(raw, news, bucket, {key: sizes[key] for key in keys}, pool)
         alone = pace.alone and not _found(raw, pace.run)
         taken = _within(differing, pace.objects if alone or not pace.alone else raw_layer.BATCH)
         if len(taken) < len(differing):
@@ -105,7 +106,7 @@ def _batch(
         if alone:
             told = [_alone(raw, news, bucket, one, pace.run, form) for one in taken]
         else:
-            told = [*pool.map(lambda one: next_generations(bucket, one.key, one.known, pace.run, form), taken)]
+            told = [*pool.map(lambda one: _next(bucket, one, pace.run, form), taken)]
     parts = [part for parts in told for part in parts]
     return Desired(table_rows(parts, raw.kinds), new=True, more=bool(upto), marks=_marks(raw, parts)), upto
 
@@ -144,10 +145,11 @@ class Differing:
     key: str
     known: Known
     size: int
+    removal: Removal | None = None
 
 
 def _differing(
-    raw: Table, bucket: Bucket, sizes: dict[str, int | None], pool: ThreadPoolExecutor
+    raw: Table, news: News, bucket: Bucket, sizes: dict[str, int | None], pool: ThreadPoolExecutor
 ) -> list[Differing]:
     """The objects that are not as their heads say.
 
@@ -156,14 +158,37 @@ def _differing(
     known = {head["_object"]: head for head in last_heads(raw, sizes).collect().to_dicts()}
     new = [Differing(k, Known(), size) for k, size in sizes.items() if size is not None and k not in known]
     keys = sizes.keys() - {one.key for one in new}
-    looks = zip(keys, pool.map(lambda key: _look(bucket, key), keys), strict=True)
-    unlike = {k: look for k, look in looks if isinstance(look, Unreachable) or not same(look, known.get(k))}
+    looks = dict(zip(keys, pool.map(lambda key: _look(bucket, key), keys), strict=True))
+    why = _removals(raw, news, [key for key, look in looks.items() if look is None and key in known])
+    unlike = {
+        key: look
+        for key, look in looks.items()
+        if isinstance(look, Unreachable) or not same(look, known.get(key), why.get(key))
+    }
     inside = raw_layer.members(raw, unlike.keys() & known.keys())
     seen = [
-        Differing(key, Known(known.get(key), inside.get(key, {})), look.size if isinstance(look, Identity) else 0)
+        Differing(
+            key,
+            Known(known.get(key), inside.get(key, {})),
+            look.size if isinstance(look, Identity) else 0,
+            why.get(key),
+        )
         for key, look in unlike.items()
     ]
     return sorted(new + seen, key=lambda one: one.key)
+
+
+def _removals(raw: Table, news: News, gone: list[str]) -> dict[str, Removal]:
+    """Why objects are gone, by key, as far as the inbox tells."""
+    if not gone or news.source.part is None:
+        return {}
+    content = heads(raw).filter(pl.col("_object").is_in(gone) & ~pl.col("_state").is_in(REMOVED))
+    written = dict(content.group_by("_object").agg(pl.col("_modified").max()).collect().iter_rows())
+    return removals(news.source, news.source.part.value, dict.fromkeys(gone) | written)
+
+
+def _next(bucket: Bucket, one: Differing, run: str, form: Format | None) -> list[Generation]:
+    return next_generations(bucket, one.key, one.known, run, form, one.removal)
 
 
 def _look(bucket: Bucket, key: str) -> Identity | Unreachable | None:
@@ -192,7 +217,7 @@ def _alone(
     """The object's next generations, read behind a head that says so; refused if such heads tell of deaths."""
     found = _look(bucket, one.key)
     if not isinstance(found, Identity):
-        return next_generations(bucket, one.key, one.known, run, form)
+        return _next(bucket, one, run, form)
     trials = _trials(raw, found)
     if trials and datetime.now(UTC) - trials[-1]["_ingested_at"] < TRIAL:
         raise Conflict(f"{one.key}: run {trials[-1]['_run']} began to read it less than {TRIAL} ago")

@@ -59,7 +59,7 @@ def by_heads(raw: Table) -> Table:
 def portion(dataset: Dataset, news: News, after: str) -> Portion:
     """The objects after `after`, the newest first: what an older one says of their keys is then no change."""
     heads = news.source.scan().collect() if news.changes is None else news.changes
-    heads = heads.filter(~pl.col("_state").is_in(raw_layer.passed_by(dataset)))
+    heads = heads.filter(~pl.col("_state").is_in(raw_layer.silent(dataset)))
     parts = [*bounded(heads)]
     done = [part[-1] for part in parts].index(after) + 1 if after else 0
     past = [key for part in parts[:done] for key in part]

@@ -15,6 +15,7 @@ from lakehouse.lake.hop import cursor_at
 from lakehouse.lake.table import schema
 from lakehouse.landing import inbox
 from lakehouse.landing.packing import ARCHIVE, INSIDE
+from lakehouse.landing.removals import REMOVED
 
 BATCH = 250
 """Objects a commit."""
@@ -81,7 +82,7 @@ def members(raw: Table, archives: Collection[str]) -> dict[str, dict[str, dict[s
 
 
 def current(raw: Table, dataset: Dataset, objects: Iterable[str] | None = None) -> pl.LazyFrame:
-    """The rows of each object's current generation. With `on_delete="keep"` a removal leaves the last content."""
+    """The rows of each object's current generation. Where a removal is kept, the last content stands."""
     newest = current_heads(raw, dataset).select("_object", "_generation")
     rows = raw.scan().filter(pl.col("_part") == "row")
     if objects is not None:
@@ -91,13 +92,30 @@ def current(raw: Table, dataset: Dataset, objects: Iterable[str] | None = None) 
 
 def current_heads(raw: Table, dataset: Dataset) -> pl.LazyFrame:
     """The head of each object's current generation."""
-    known = heads(raw).filter(~pl.col("_state").is_in(passed_by(dataset)))
+    known = telling(raw, dataset)
     return known.filter(pl.col("_generation") == pl.col("_generation").max().over("_object"))
 
 
-def passed_by(dataset: Dataset) -> list[str]:
-    """The states of heads that leave an object's rows as they are."""
-    return [*PASSING, "gone"] if dataset.on_delete == "keep" else [*PASSING]
+def telling(raw: Table, dataset: Dataset) -> pl.LazyFrame:
+    """The heads that say what rows an object has, or that it has none.
+
+    Of removals in a row the last tells why: those before it knew less.
+    """
+    known = heads(raw).filter(~pl.col("_state").is_in(PASSING))
+    follows = pl.col("_state").shift(-1).over("_object", order_by="_generation").is_in(REMOVED).fill_null(False)
+    mended = pl.col("_state").is_in(REMOVED) & follows
+    return known.filter(~mended & ~pl.col("_state").is_in(kept(dataset)))
+
+
+def kept(dataset: Dataset) -> list[str]:
+    """The removals that leave an object's rows as they are."""
+    declared = {"gone": dataset.on_delete, "expired": dataset.on_expiry}
+    return [state for state in REMOVED if declared[state] == "keep"]
+
+
+def silent(dataset: Dataset) -> list[str]:
+    """The states of heads whose coming changes nothing: not those that can mend what one before them said."""
+    return [*PASSING, *(REMOVED if len(kept(dataset)) == len(REMOVED) else ())]
 
 
 def withheld(raw: Table) -> pl.LazyFrame:
