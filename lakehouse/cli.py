@@ -310,6 +310,79 @@ def reconcile(dataset: str | None) -> None:
         click.echo(f"{name}: {count} objects announced")
 
 
+@main.group()
+def quarantine() -> None:
+    """What is refused: files, records and messages, each with its reason and an id."""
+
+
+@quarantine.command("list")
+@click.argument("dataset", required=False)
+@click.option("--limit", default=50, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_refused(dataset: str | None, limit: int, as_json: bool) -> None:
+    """The newest refused things, of all datasets or one."""
+    import polars as pl
+
+    rows = _refused(dataset).sort("since", "id", descending=[True, False], nulls_last=True)
+    if as_json:
+        click.echo(rows.drop("text").head(limit).collect().write_json())
+        return
+    for row in rows.head(limit).collect().iter_rows(named=True):
+        click.echo(f"{row['kind']:8} {row['id']}  {row['reason']}")
+    counts = rows.group_by("dataset", "kind").agg(pl.len()).sort("dataset", "kind")
+    for name, kind, count in counts.collect().iter_rows():
+        click.echo(f"{name}: {count} {kind}s")
+
+
+@quarantine.command()
+@click.argument("id")
+def show(id: str) -> None:
+    """All that is known of one refused thing: `lakehouse quarantine show flights/2.csv#14`."""
+    import polars as pl
+
+    found = _refused(None).filter(pl.col("id") == id).collect()
+    if found.is_empty():
+        raise Failure(f"nothing refused is called {id}", "`lakehouse quarantine list` tells the ids")
+    for row in found.iter_rows(named=True):
+        click.echo("\n".join(f"{name:8} {value}" for name, value in row.items() if value is not None))
+
+
+@quarantine.command()
+@click.argument("what", required=False, metavar="[DATASET|ID]")
+def replay(what: str | None) -> None:
+    """Send refused files and messages down the road again, for a reader that was mended.
+
+    Records that broke a contract need no replay: they are held against it again when it changes.
+    """
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+    from lakehouse.layers import refused
+
+    settings, datasets = Settings.load(), load()
+    sent = refused.replay(Lake(settings.lake), settings.required("bucket"), datasets, what)
+    if what and not sent and what not in datasets:
+        raise Failure(f"nothing refused is called {what}", f"an id of the list, or one of: {', '.join(datasets)}")
+    for name, count in sent.items():
+        click.echo(f"{name}: {count} sent again")
+    if not sent:
+        click.echo("nothing to send again")
+
+
+def _refused(dataset: str | None) -> Any:
+    """The listing, of one dataset or all."""
+    import polars as pl
+
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+    from lakehouse.layers.refused import listing
+
+    datasets = load()
+    if dataset and dataset not in datasets:
+        raise Failure(f"no dataset {dataset}", f"one of: {', '.join(datasets)}")
+    rows = listing(Lake(Settings.load().lake), datasets)
+    return rows.filter(pl.col("dataset") == dataset) if dataset else rows
+
+
 @main.command()
 def maintain() -> None:
     """Compact small files; delete files and log entries that retention has passed."""

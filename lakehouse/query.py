@@ -15,6 +15,7 @@ from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.past import Forgotten, as_of, moment
 from lakehouse.landing import inbox
+from lakehouse.layers import raw
 from lakehouse.layers.tables import standing
 
 KEPT = "files and log are kept for 7 days"
@@ -32,7 +33,8 @@ def ask(lake: Lake, datasets: dict[str, Dataset], query: str) -> pl.DataFrame:
     """The answer to a query in polars SQL. Raises `QueryError`.
 
     `layer.name` is a table as it is, `"layer.name@12"` as of a version, `"layer.name@2026-11-01T10:00:00Z"` as of
-    a time. Of raw the name stands for the rows; `landing.name` are its heads.
+    a time. Of raw the name stands for the rows; `landing.name` are its heads, `refused.name` the objects that could not
+    be read.
     """
     try:
         frames = {name: _frame(lake, datasets, name) for name in named(query)}
@@ -64,8 +66,8 @@ def _names(tree: exp.Query) -> Iterator[str]:
 def _frame(lake: Lake, datasets: dict[str, Dataset], written: str) -> pl.LazyFrame:
     name, at, when = written.partition("@")
     layer, _, bare = name.partition(".")
-    heads = layer == "landing" and f"landing/{bare}" != inbox.NAME
-    stored = f"raw/{bare}" if heads else f"{layer}/{bare}"
+    of_raw = layer == "refused" or (layer == "landing" and f"landing/{bare}" != inbox.NAME)
+    stored = f"raw/{bare}" if of_raw else f"{layer}/{bare}"
     try:
         table = as_of(lake, stored, moment(when)) if at else lake.open(stored)
     except ValueError as error:
@@ -77,10 +79,12 @@ def _frame(lake: Lake, datasets: dict[str, Dataset], written: str) -> pl.LazyFra
             f"no table {name}" + (f"; near it: {', '.join(near)}" if near else ""),
             f"tables: {', '.join(known) or 'none yet'}",
         )
-    return _rows(table, "landing" if heads else layer)
+    return _rows(table, layer)
 
 
 def _rows(table: Table, layer: str) -> pl.LazyFrame:
+    if layer == "refused":
+        return raw.refused_heads(table)
     part = {"landing": "head", "raw": "row"}.get(layer) if table.name.startswith("raw/") else None
     return table.scan().filter(pl.col("_part") == part) if part else table.scan()
 
@@ -89,7 +93,8 @@ def _known(lake: Lake, datasets: dict[str, Dataset]) -> list[str]:
     found = []
     for name in standing(lake, datasets):
         layer, _, bare = name.partition("/")
-        found += [f"landing.{bare}", f"raw.{bare}"] if layer == "raw" else [f"{layer}.{bare}"]
+        layers = ("landing", "raw", "refused") if layer == "raw" else (layer,)
+        found += [f"{one}.{bare}" for one in layers]
     return found
 
 

@@ -78,7 +78,7 @@ def test_sql_prints_a_table_or_csv(lake: Lake) -> None:
 def test_a_wrong_query_ends_with_a_hint_that_names_the_tables(lake: Lake, query: str) -> None:
     found = ask(query)
     assert found.exit_code == 1
-    assert "Hint: tables: landing.airlines, raw.airlines, cleaned.airlines" in found.output
+    assert "Hint: tables: landing.airlines, refused.airlines, raw.airlines, cleaned.airlines" in found.output
     assert "Traceback" not in found.output
 
 
@@ -243,6 +243,18 @@ def test_reconcile_announces_what_no_event_told(house: Road) -> None:
     assert "no dataset nothing" in run("reconcile", "nothing", code=1)
 
 
+def test_a_refused_record_is_listed_shown_and_sent_again(house: Road) -> None:
+    assert "flights/2.csv#3  arr_delay|dtype" in run("quarantine", "list", "flights")
+    assert "DL" in run("quarantine", "show", "flights/2.csv#3")
+    assert "flights: 1 sent again" in run("quarantine", "replay", "flights/2.csv#3")
+    assert "nothing to send" in run("quarantine", "replay", "airlines")
+    assert "nothing refused is called x" in run("quarantine", "replay", "x", code=1)
+    assert "nothing refused is called x" in run("quarantine", "show", "x", code=1)
+    assert "no dataset x" in run("quarantine", "list", "x", code=1)
+    assert answer("select count(*) as n from refused.flights") == [{"n": 0}]
+    assert {one["id"] for one in json.loads(run("quarantine", "list", "--json"))} == {"flights/2.csv#3"}
+
+
 def test_env_prints_exports_that_a_shell_takes(house: Road, tmp_path: Path) -> None:
     (tmp_path / "env").write_text("AWS_ENDPOINT_URL=http://127.0.0.1:1\n")
     assert run("env") == "export AWS_ENDPOINT_URL='http://127.0.0.1:1'\n"
@@ -255,7 +267,8 @@ def test_maintain_leaves_every_row(house: Road) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["up", "demo", "env", "land", "status", "sql", "get", "verify", "reconcile", "maintain"]
+    "command",
+    ["up", "demo", "env", "land", "status", "sql", "get", "verify", "reconcile", "maintain", "quarantine"],
 )
 def test_every_command_tells_its_use(command: str) -> None:
     assert "Usage" in run(command, "--help")

@@ -6,7 +6,7 @@ the hop after this one is indifferent to repeats.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,12 +15,14 @@ import polars as pl
 from lakehouse.dataset import Dataset, route
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.maintenance import tidy
-from lakehouse.lake.table import Part, schema
+from lakehouse.lake.table import NONE, Part, schema
 from lakehouse.landing.events import ObjectEvent, decode, ignorable
 from lakehouse.landing.queue import Budget, Message, Queue
 
 NAME = "landing/inbox"
 PARKED, UNROUTED, IGNORED = "_parked", "_unrouted", "_ignored"
+REPLAY = "replay"
+"""The name of an event that asks for an object to be read again though it is as its head says."""
 REACH = 500
 TIME = pl.Datetime("us", "UTC")
 SCHEMA = schema(
@@ -44,13 +46,16 @@ SCHEMA = schema(
 )
 
 
+TOLD = ("key", "kind", "event_name", "version_id", "size", "sequencer")
+
+
 def open_inbox(lake: Lake) -> Table:
     return lake.ensure(NAME, SCHEMA, partition_by=["dataset"])
 
 
 def of(box: Table, dataset: str) -> Table:
     """What the inbox holds for one dataset: its keys, and what tells one event from another."""
-    return replace(box, part=Part("dataset", dataset, ("key", "kind", "version_id", "size"), REACH))
+    return replace(box, part=Part("dataset", dataset, TOLD, REACH))
 
 
 def receive(
@@ -96,13 +101,29 @@ def _routed(event: ObjectEvent, bucket: str, datasets: dict[str, Dataset]) -> tu
     return (name, None) if name else (UNROUTED, "no dataset claims this key")
 
 
-def announce(lake: Lake, dataset: str, keys: Iterable[str], *, event: str) -> int:
-    """Put objects into the inbox without a message: how reconcile and replay send them down the road."""
+def reread(rows: pl.DataFrame, bucket: str, datasets: dict[str, Dataset]) -> pl.DataFrame | None:
+    """What one message's parked or unrouted rows are now; None where one of them still is what it was."""
+    if rows["dataset"][0] == PARKED:
+        told = rows.row(0, named=True)
+        again = records([Message(told["message_id"], "", told["body"], told["sent_at"])], bucket, datasets)
+    else:
+        events = [{c: row[c] for c in ObjectEvent.__annotations__} for row in rows.to_dicts()]
+        routed = [_routed(ObjectEvent(**event), bucket, datasets) for event in events]
+        names, reasons = zip(*routed, strict=True)
+        again = rows.with_columns(pl.Series("dataset", names), pl.Series("reason", reasons, pl.String))
+    return None if set(again["dataset"]) & {PARKED, UNROUTED} else again
+
+
+def announce(
+    lake: Lake, dataset: str, keys: Iterable[str], *, event: str, generations: Mapping[str, int] = NONE
+) -> int:
+    """Put objects into the inbox without a message: how reconcile and replay send them down the road.
+
+    `generations`: of each key the generation that a replay asks to be read again, and no later one.
+    """
     now = datetime.now(UTC)
-    rows = [
-        {"dataset": dataset, "key": k, "kind": "created", "event_name": event, "sent_at": now, "received_at": now}
-        for k in keys
-    ]
+    shared = {"dataset": dataset, "kind": "created", "event_name": event, "sent_at": now, "received_at": now}
+    rows = [{**shared, "key": k, "sequencer": str(generations[k]) if k in generations else None} for k in keys]
     if rows:
         box = open_inbox(lake)
         box.append(pl.DataFrame(rows, schema=SCHEMA))

@@ -138,6 +138,13 @@ def _named(raw: Table, news: News, after: str) -> dict[str, int | None]:
     return dict(named.collect().iter_rows())
 
 
+def _replayed(news: News) -> dict[str, int]:
+    """The generation of each key that is to be read again though the object is as its head says."""
+    events = news.source.scan() if news.changes is None else news.changes.lazy()
+    asked = events.filter(pl.col("event_name") == inbox.REPLAY).select("key", pl.col("sequencer").cast(pl.Int64))
+    return dict(asked.group_by("key").max().collect().iter_rows())
+
+
 @dataclass(frozen=True)
 class Differing:
     """An object that is not as its last head says. `size` is 0 if it is gone."""
@@ -155,7 +162,8 @@ def _differing(
 
     One without a head, whose size an event tells, is not looked at: it will be got, whatever it is.
     """
-    known = {head["_object"]: head for head in last_heads(raw, sizes).collect().to_dicts()}
+    replayed = _replayed(news)
+    known = {h["_object"]: _unless(replayed, h) for h in last_heads(raw, sizes).collect().to_dicts()}
     new = [Differing(k, Known(), size) for k, size in sizes.items() if size is not None and k not in known]
     keys = sizes.keys() - {one.key for one in new}
     looks = dict(zip(keys, pool.map(lambda key: _look(bucket, key), keys), strict=True))
@@ -189,6 +197,14 @@ def _removals(raw: Table, news: News, gone: list[str]) -> dict[str, Removal]:
 
 def _next(bucket: Bucket, one: Differing, run: str, form: Format | None) -> list[Generation]:
     return next_generations(bucket, one.key, one.known, run, form, one.removal)
+
+
+def _unless(replayed: dict[str, int], head: Head) -> Head:
+    """The head; where a replay asks for its generation to be read again, as one that says nothing of the content.
+
+    By the generation, not by a time: once that has been read, the same event asks for nothing.
+    """
+    return {**head, "_state": SPARED} if replayed.get(head["_object"]) == head["_generation"] else head
 
 
 def _look(bucket: Bucket, key: str) -> Identity | Unreachable | None:

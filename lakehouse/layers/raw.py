@@ -118,6 +118,13 @@ def silent(dataset: Dataset) -> list[str]:
     return [*PASSING, *(REMOVED if len(kept(dataset)) == len(REMOVED) else ())]
 
 
+def refused_heads(raw: Table) -> pl.LazyFrame:
+    """One row an object that could not be read: refused, or withheld by S3."""
+    told = heads(raw).filter(~pl.col("_state").is_in([TRYING, SPARED]))
+    newest = told.filter(pl.col("_generation") == pl.col("_generation").max().over("_object"))
+    return newest.filter(pl.col("_state").is_in(["refused", WITHHELD]))
+
+
 def withheld(raw: Table) -> pl.LazyFrame:
     """One row an object that S3 withholds: `_object`, and `at`, when to ask for it again.
 

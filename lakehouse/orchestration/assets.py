@@ -12,9 +12,9 @@ from lakehouse.dynamodb import sync
 from lakehouse.dynamodb.table import Written
 from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.landing import inbox
-from lakehouse.layers import balance, cleaned, raw, serving
+from lakehouse.layers import balance, cleaned, raw, refused, serving
 from lakehouse.layers.ingest import ingest
-from lakehouse.orchestration.metadata import schema_of, table_of
+from lakehouse.orchestration.metadata import LISTED, schema_of, table_of
 from lakehouse.orchestration.resources import LakehouseResource
 from lakehouse.orchestration.sensor import DATASET, FAILURES
 
@@ -118,9 +118,18 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
         heads = heads_of(lake, context, dataset.name)
         for key, verb in ((good, cleaned.clean), (bad, cleaned.quarantine)):
             done = verb(lake, dataset)
-            yield dg.MaterializeResult(asset_key=key, **_told(lake, done, heads))
+            told = _told(lake, done, heads)
+            if key == bad:
+                told["metadata"]["refused"] = table_of(refused_now(lake, dataset))
+            yield dg.MaterializeResult(asset_key=key, **told)
 
     return assets
+
+
+def refused_now(lake: Lake, dataset: Dataset) -> pl.DataFrame:
+    """The newest refused files and records of a dataset, by the ids that `lakehouse quarantine` takes."""
+    rows = refused.listing(lake, {dataset.name: dataset}).filter(pl.col("dataset") == dataset.name)
+    return rows.sort("kind", "since", descending=[False, True], nulls_last=True).head(LISTED).collect()
 
 
 def _checks(dataset: Dataset) -> dg.AssetChecksDefinition:

@@ -1,0 +1,125 @@
+"""what is refused, under ids that a person can type, and its way back onto the road.
+
+Files that raw could not read, records that broke the contract, messages that no dataset took. Records are held
+against the contract again by themselves when it changes, and a mended file is another file. What is sent here is
+what only a mended reader can tell of: refused files, records that a reader could not split, and messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from lakehouse.dataset import Dataset
+from lakehouse.lake import Conflict, Lake, Table
+from lakehouse.landing import inbox
+from lakehouse.layers import raw
+
+TRIES = 10
+ABOUT = ["id", "kind", "dataset", "reason", "since", "text"]
+"""`kind` is file, record or message. `since`: when it was refused; of a record, when its file was uploaded."""
+
+
+def listing(lake: Lake, datasets: Mapping[str, Dataset]) -> pl.LazyFrame:
+    """One row, of the columns `ABOUT`, for each thing that is refused now."""
+    found = [pl.LazyFrame(schema=dict.fromkeys(ABOUT, pl.String) | {"since": raw.TIME})]
+    for name in datasets:
+        if table := lake.open(raw.name(name)):
+            found.append(files(table).with_columns(dataset=pl.lit(name)))
+        if table := lake.open(f"quarantine/{name}"):
+            found.append(records(table).with_columns(dataset=pl.lit(name)))
+    if box := lake.open(inbox.NAME):
+        found.append(messages(box))
+    return pl.concat(found, how="diagonal").select(ABOUT)
+
+
+def files(table: Table) -> pl.LazyFrame:
+    """The objects of a raw table that could not be read."""
+    state = pl.concat_str(pl.lit("S3 withholds it: "), "_reason")
+    reason = pl.when(pl.col("_state") == raw.WITHHELD).then(state).otherwise("_reason")
+    told = raw.refused_heads(table).select(pl.lit("file").alias("kind"), "_object", "_ingested_at", reason=reason)
+    return told.rename({"_object": "id", "_ingested_at": "since"})
+
+
+def records(table: Table) -> pl.LazyFrame:
+    """The rows of a quarantine table."""
+    number = pl.concat_str("_object", pl.lit("#"), "_record")
+    told = table.scan().select(pl.lit("record").alias("kind"), "_rules", "_modified", "_text", id=number)
+    return told.rename({"_rules": "reason", "_modified": "since", "_text": "text"})
+
+
+def messages(box: Table) -> pl.LazyFrame:
+    """The rows of the inbox that no dataset took. Several of one key have one id."""
+    known = box.scan().filter(pl.col("dataset").is_in([inbox.PARKED, inbox.UNROUTED]))
+    name = pl.coalesce("key", "message_id").alias("id")
+    told = known.select(pl.lit("message").alias("kind"), name, "dataset", "reason", "received_at", "body")
+    return told.rename({"received_at": "since", "body": "text"})
+
+
+def replay(lake: Lake, bucket: str, datasets: Mapping[str, Dataset], what: str | None = None) -> dict[str, int]:
+    """Send refused things down the road again; gives how many, by dataset and as `messages`.
+
+    `what`: a dataset, an id of the listing, or all. What passes leaves the quarantine by the next run; what fails
+    again stays, with its reason of now. `bucket`: the landing bucket's name.
+    """
+    sent = {}
+    one = what if what in datasets else None
+    for name in [one] if one else datasets:
+        again = _again(lake, name, None if one else what)
+        if count := inbox.announce(lake, name, again, event=inbox.REPLAY, generations=again):
+            sent[name] = count
+    if count := _redecode(lake, bucket, dict(datasets), what):
+        sent["messages"] = count
+    return sent
+
+
+def _again(lake: Lake, dataset: str, what: str | None) -> dict[str, int]:
+    """The objects to be read again, and the generation that each is in now."""
+    table = lake.open(raw.name(dataset))
+    if table is None:
+        return {}
+    newest = raw.last_heads(table).select("_object", "_generation")
+    unsplit = table.scan().filter((pl.col("_part") == "row") & pl.col("_bad").is_not_null())
+    unsplit = unsplit.join(newest, on=["_object", "_generation"], how="semi")
+    wanted = pl.concat([raw.refused_heads(table).select("_object"), unsplit.select("_object")])
+    if what is not None:
+        held = lake.open(f"quarantine/{dataset}")
+        rows = records(held).filter(pl.col("id") == what) if held else pl.LazyFrame(schema={"id": pl.String})
+        wanted = pl.concat([wanted, rows.select(_object=pl.col("id").str.replace(r"#\d+$", ""))])
+        one = what.rpartition("#")[0] if not rows.head(1).collect().is_empty() else what
+        wanted = wanted.filter(pl.col("_object") == one)
+    return dict(newest.join(wanted, on="_object", how="semi").collect().iter_rows())
+
+
+def _redecode(lake: Lake, bucket: str, datasets: dict[str, Dataset], what: str | None) -> int:
+    """Read the messages anew that no dataset took; gives how many passed.
+
+    Their events are in before they themselves leave: who dies in between does no more than repeat them.
+    """
+    box = lake.open(inbox.NAME)
+    if box is None:
+        return 0
+    chosen = messages(box).select("id").collect()["id"] if what is None or what in datasets else [what]
+    known = box.scan().filter(pl.col("dataset").is_in([inbox.PARKED, inbox.UNROUTED]))
+    known = known.filter(pl.coalesce("key", "message_id").is_in(list(chosen)))
+    rows = known.collect().partition_by("dataset", "message_id")
+    read = [(group, inbox.reread(group, bucket, datasets)) for group in rows]
+    passed = [(g, r) for g, r in read if r is not None and (what not in datasets or what in set(r["dataset"]))]
+    if not passed:
+        return 0
+    box.append(pl.concat([r for _, r in passed]))
+    _drop(lake, pl.concat([g.select("dataset", "message_id").head(1) for g, _ in passed]))
+    return len(passed)
+
+
+def _drop(lake: Lake, messages: pl.DataFrame) -> None:
+    """Take messages out of the inbox, however often a tick comes between."""
+    for tried in range(TRIES):
+        try:
+            box = inbox.open_inbox(lake)
+            box.apply(pl.DataFrame(schema=inbox.SCHEMA), messages, messages.columns)
+            return
+        except Conflict:
+            if tried + 1 == TRIES:
+                raise
