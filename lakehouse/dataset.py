@@ -72,6 +72,9 @@ class Dataset:
     file brings and the contract lacks. In `add` they are further columns of cleaned, in `rescue` JSON in its
     column `_rescued`, and in `fail` all records of such an object go to quarantine, and come back once the
     contract has the columns. Raw keeps them in any case.
+    A record that breaks a rule of the contract goes to quarantine; rules named in `warn` leave it in cleaned and
+    are counted, rules named in `fail` fail the run and hold the table as it is. Both name them as quarantine shows
+    them: `arr_delay|max`, or a rule's own name.
     """
 
     name: str
@@ -85,6 +88,8 @@ class Dataset:
     serving: Sequence[Serving] = field(default=())
     format: Format | None = None
     schema_evolution: Literal["add", "rescue", "fail"] = "add"
+    warn: Sequence[str] = ()
+    fail: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.keys:
@@ -94,6 +99,20 @@ class Dataset:
                 f'{self.name}: landing_retention with on_expiry="retract" would take every row away with its '
                 "object; leave one of the two out"
             )
+        if unknown := {*self.warn, *self.fail} - {*self.rules}:
+            raise DeclarationError(f"{self.name}: no rule {min(unknown)}; there are: {', '.join(self.rules)}")
+        if both := {*self.warn} & {*self.fail}:
+            raise DeclarationError(f"{self.name}: {min(both)} cannot both warn and fail")
+        if hard := {r for r in self.warn if r.endswith("|dtype") or r in [f"{k}|nullability" for k in self.keys]}:
+            raise DeclarationError(f"{self.name}: {min(hard)} cannot merely warn: no row can be made without it")
+
+    @property
+    def rules(self) -> list[str]:
+        """The contract's rules, as quarantine shows them."""
+        if not (self.warn or self.fail):
+            return []
+        told = self.contract.filter(self.contract.create_empty(), cast=True)[1].details()
+        return [c for c in told.columns if c not in self.contract.column_names() and c != "primary_key"]
 
     @property
     def keys(self) -> list[str]:
@@ -106,7 +125,8 @@ class Dataset:
     def fingerprint(self) -> str:
         source = said(self.contract) + (said(self.clean) if self.clean else "")
         declared = (self.on_delete, self.on_expiry, self.schema_evolution)
-        return digest(source, repr(self.keys), repr(tuple(self.order_by)), *declared)
+        judged = [repr(("warn", *self.warn, "fail", *self.fail))] if self.warn or self.fail else []
+        return digest(source, repr(self.keys), repr(tuple(self.order_by)), *declared, *judged)
 
 
 def load(package: str = "lakehouse.datasets") -> dict[str, Dataset]:

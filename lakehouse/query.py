@@ -33,8 +33,8 @@ def ask(lake: Lake, datasets: dict[str, Dataset], query: str) -> pl.DataFrame:
     """The answer to a query in polars SQL. Raises `QueryError`.
 
     `layer.name` is a table as it is, `"layer.name@12"` as of a version, `"layer.name@2026-11-01T10:00:00Z"` as of
-    a time. Of raw the name stands for the rows; `landing.name` are its heads, `refused.name` the objects that could not
-    be read.
+    a time. Of raw the name stands for the rows; `landing.name` are its heads, `refused.name` those of the
+    objects that could not be read.
     """
     try:
         frames = {name: _frame(lake, datasets, name) for name in named(query)}

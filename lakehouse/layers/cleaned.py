@@ -21,6 +21,10 @@ from lakehouse.layers.raw import ORIGIN
 BAD = schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "_text": pl.String})
 
 
+class RuleBroken(Exception):
+    """A record breaks a rule that fails the run. Terminal until the file or the contract is mended."""
+
+
 @dataclass(frozen=True)
 class Split:
     """`good`: the contract's columns and `ORIGIN`. `bad`: `ORIGIN`, the rules broken, the record's text.
@@ -77,6 +81,8 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     """
     taken = portion(dataset, news, after)
     _, parts = records(dataset, taken)
+    if dataset.fail and not after:
+        _forbid(dataset, news, taken, parts)
     if taken.first and parts.raised and parts.good.is_empty() and _filled(target):
         raise parts.raised[-1]
     batch = storable(parts.good)
@@ -89,6 +95,22 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     if not taken.whole and not (keys := _outdone(dataset, held, rows)).is_empty():
         rows = newest(dataset, pl.concat([rows, *_elsewhere(dataset, taken, keys)]))
     return Desired(rows, scope, more=not taken.last, first=taken.first), taken.after
+
+
+def _forbid(dataset: Dataset, news: News, taken: Portion, parts: Split) -> None:
+    """Raise where a record of any portion breaks a rule that fails the run: nothing of the table has moved yet."""
+    while (broken := _forbidden(dataset, parts.bad)).is_empty():
+        if taken.last:
+            return
+        taken = portion(dataset, news, taken.after)
+        _, parts = records(dataset, taken)
+    rows = [f"{o}#{n} ({rules})" for o, n, rules in broken.head(20).iter_rows()]
+    raise RuleBroken(f"{dataset.name}: {len(broken)} records break a rule that fails the run: {', '.join(rows)}")
+
+
+def _forbidden(dataset: Dataset, bad: pl.DataFrame) -> pl.DataFrame:
+    broken = pl.col("_rules").str.split(", ").list.set_intersection([*dataset.fail])
+    return bad.filter(broken.list.len() > 0).select("_object", "_record", "_rules")
 
 
 def _filled(target: Table) -> bool:
@@ -203,7 +225,9 @@ def _split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     readable = rows.filter(pl.col("_bad").is_null())
     table = _absent(_through_clean(dataset, _columns(readable, dataset.contract)), dataset.contract)
     typed, unparsed = _temporal(table, dataset.contract)
-    good, failure = _unkeyed(dataset.contract).filter(typed, cast=True)
+    contract = _unkeyed(dataset.contract)
+    fit, failure = contract.filter(typed, cast=True)
+    good: pl.DataFrame = fit
     broken = unparsed.unpivot(index="_row", variable_name="_rules", value_name="_broken")
     broken = broken.filter(pl.col("_broken").cast(pl.Boolean))
     faults = pl.concat(
@@ -213,12 +237,16 @@ def _split(dataset: Dataset, rows: pl.DataFrame) -> Split:
             _rules(failure.details()),
         ]
     )
+    if dataset.warn:
+        faults = _grave(dataset, faults)
+        tolerated = failure.invalid().join(faults.select("_row"), on="_row", how="anti")
+        good = pl.concat([good, contract.cast(tolerated)])
     faults = faults.group_by("_row").agg(pl.col("_rules").unique().sort().str.join(", "))
     origin = rows.select("_row", *ORIGIN)
-    fit = good.join(faults.select("_row"), on="_row", how="anti").join(origin, on="_row")
+    sound = good.join(faults.select("_row"), on="_row", how="anti").join(origin, on="_row")
     kept = pl.concat([table.select("_row"), rows.filter(pl.col("_bad").is_not_null()).select("_row")])
-    fit = fit.select(_none(dataset).good.columns)
-    return Split(fit, _bad(rows, faults), origin.join(kept, on="_row", how="anti").drop("_row"))
+    sound = sound.select(_none(dataset).good.columns)
+    return Split(sound, _bad(rows, faults), origin.join(kept, on="_row", how="anti").drop("_row"))
 
 
 def _bad(rows: pl.DataFrame, faults: pl.DataFrame) -> pl.DataFrame:
@@ -272,6 +300,11 @@ def _rules(details: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("_verdict") == "invalid")
         .select("_row", "_rules")
     )
+
+
+def _grave(dataset: Dataset, faults: pl.DataFrame) -> pl.DataFrame:
+    """The faults of records that break more than rules which merely warn."""
+    return faults.filter((~pl.col("_rules").is_in([*dataset.warn])).any().over("_row"))
 
 
 def _unkeyed(contract: type[dy.Schema]) -> type[dy.Schema]:

@@ -81,6 +81,7 @@ BALANCE = (
     "kept, quarantine what was refused; overtaken are those of whose key cleaned holds a newer row."
 )
 CONTRACT = "The rows of this run's objects, read back from the table, satisfy the contract; no key stands twice."
+WARNED = "No row of this run's objects breaks a rule that merely warns."
 EMPTY = "No record of this run's objects broke the contract."
 
 
@@ -142,6 +143,7 @@ def _checks(dataset: Dataset) -> dg.AssetChecksDefinition:
             dg.AssetCheckSpec("balance", asset=good, description=BALANCE),
             dg.AssetCheckSpec("contract", asset=good, description=CONTRACT),
             dg.AssetCheckSpec("empty", asset=bad, description=EMPTY),
+            *([dg.AssetCheckSpec("warned", asset=good, description=WARNED)] if dataset.warn else []),
         ],
         op_tags={"dagster/priority": "-1"},
     )
@@ -152,7 +154,10 @@ def _checks(dataset: Dataset) -> dg.AssetChecksDefinition:
         balance.weigh(lake, dataset)
         objects = heads_of(lake, context, dataset.name)["_object"].unique().to_list()
         yield checked("balance", balance.unbalanced(lake, dataset, objects), good)
-        yield checked("contract", cleaned.violations(lake, dataset, objects), good)
+        broken, tolerated = cleaned.violations(lake, dataset, objects), pl.col("rule").is_in([*dataset.warn])
+        yield checked("contract", broken.filter(~tolerated), good)
+        if dataset.warn:
+            yield checked("warned", broken.filter(tolerated), good, warn=True)
         refused = cleaned.open_quarantine(lake, dataset).scan().filter(pl.col("_object").is_in(objects))
         rules = refused.group_by("_rules").len("records").sort("records", descending=True).collect()
         yield checked("empty", rules, bad, warn=True)
