@@ -354,9 +354,23 @@ MUTATIONS = [
     swap(
         "only missed creations are reconciled",
         "landing/reconcile.py",
-        "objects ^ _standing(lake, name)",
-        "objects - _standing(lake, name)",
+        "objects ^ _standing(lake, name, (after, upto))",
+        "objects - _standing(lake, name, (after, upto))",
         f"{LIVES}::what_a_tenth_of_lost_events_hid_is_found_by_reconcile[retract]",
+    ),
+    swap(
+        "a stretch that was cut off counts as compared",
+        "landing/reconcile.py",
+        "        _leave(lake, scope, upto or \"\")\n",
+        "",
+        "landing/test_reconcile.py::a_call_that_was_cut_off_is_taken_up_where_it_stopped",
+    ),
+    swap(
+        "objects behind the listing's last key are forgotten",
+        "landing/reconcile.py",
+        "if len(stretch) == STRETCH else None",
+        "if stretch else None",
+        "landing/test_reconcile.py::what_no_event_told_is_found_in_any_stretch[2]",
     ),
     swap(
         "no condition on the version",

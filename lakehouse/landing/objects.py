@@ -64,9 +64,10 @@ class Bucket:
         """Gives the object's version, in a bucket that has them."""
         return self.client.put_object(Bucket=self.name, Key=key, Body=body).get("VersionId")  # type: ignore[no-any-return]
 
-    def list(self, prefix: str = "") -> Iterator[Identity]:
-        """Every object below a prefix, a page at a time. A listing tells no version."""
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+    def list(self, prefix: str = "", after: str = "") -> Iterator[Identity]:
+        """Every object below a prefix and behind a key, in the keys' order, a page at a time, without versions."""
+        place = {"Bucket": self.name, "Prefix": prefix, **({"StartAfter": after} if after else {})}
+        for page in self.client.get_paginator("list_objects_v2").paginate(**place):
             for item in page.get("Contents", []):
                 yield Identity(item["Key"], None, item["ETag"].strip('"'), item["Size"], item["LastModified"])
 

@@ -1,55 +1,117 @@
-"""bucket listing ↔ head rows: what no event brought, changed or removed is announced."""
+"""bucket listing ↔ head rows: what no event brought, changed or removed is announced.
+
+Both sides come in the order of keys, a stretch at a time, so that a million objects are never in memory at once.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from os.path import commonprefix
 
 import polars as pl
 
 from lakehouse.dataset import Dataset, route
-from lakehouse.lake import Lake
+from lakehouse.lake import Conflict, Lake, Table
+from lakehouse.lake.maintenance import tidy
+from lakehouse.lake.table import schema
 from lakehouse.landing import inbox
 from lakehouse.landing.events import ignorable
-from lakehouse.landing.objects import Bucket
+from lakehouse.landing.objects import Bucket, Identity
 from lakehouse.landing.packing import ARCHIVE
 from lakehouse.landing.removals import REMOVED
 
+STRETCH = 20_000
+"""Keys of the listing that are compared at once."""
+FRESH = timedelta(days=1)
+"""For how long a call that was cut off is taken up where it stopped."""
+NAME = "landing/reconciled"
+SCHEMA = schema({"scope": pl.String, "after": pl.String, "at": inbox.TIME})
 Seen = tuple[str | None, int | None, datetime | None]
 """eTag, size, and LastModified to the second: a listing may tell it more finely than the object does."""
+Range = tuple[str, str | None]
+"""Keys behind the first up to the second, or to the end."""
 
 
 def reconcile(lake: Lake, bucket: Bucket, datasets: dict[str, Dataset]) -> dict[str, int]:
-    """Announce differing objects by dataset; gives how many. The raw hop takes the second look at each."""
+    """Announce differing objects by dataset; gives how many. The raw hop takes the second look at each.
+
+    After each stretch its last key is kept in the lake: a call that was cut off is taken up there by the next.
+    """
+    scope, counts = ", ".join(sorted(datasets)), dict.fromkeys(datasets, 0)
+    upto: str | None = _left_off(lake, scope)
+    listing = bucket.list(_prefix(datasets), upto or "")
+    while upto is not None:
+        stretch, after = [*islice(listing, STRETCH)], upto
+        upto = stretch[-1].key if len(stretch) == STRETCH else None
+        for name, objects in _listed(stretch, datasets).items():
+            differing = sorted({key for key, _ in objects ^ _standing(lake, name, (after, upto))})
+            counts[name] += inbox.announce(lake, name, differing, event="reconcile")
+        _leave(lake, scope, upto or "")
+    return counts
+
+
+def _prefix(datasets: dict[str, Dataset]) -> str:
+    """What the keys of all datasets begin with."""
+    begins = [re.split(r"[*?]", d.landing)[0] for d in datasets.values()]
+    return commonprefix(begins)  # noqa: RUF071  # keys are no paths: `flights-2` and `flights/` begin alike
+
+
+def _listed(stretch: Sequence[Identity], datasets: dict[str, Dataset]) -> dict[str, set[tuple[str, Seen]]]:
     listed: dict[str, set[tuple[str, Seen]]] = {name: set() for name in datasets}
-    for found in bucket.list():
+    for found in stretch:
         name = route(datasets, found.key)
         if name and not ignorable(found.key):
             listed[name].add((found.key, _seen(found.etag, found.size, found.modified)))
-    return {
-        name: inbox.announce(
-            lake, name, sorted({k for k, _ in objects ^ _standing(lake, name)}), event="reconcile"
-        )
-        for name, objects in listed.items()
-    }
+    return listed
 
 
 def _seen(etag: str | None, size: int | None, modified: datetime | None) -> Seen:
     return etag, size, modified.astimezone(UTC).replace(microsecond=0) if modified else None
 
 
-def _listed(heads: pl.DataFrame) -> pl.DataFrame:
-    """Those of what the bucket lists: an archive's members go with the archive."""
-    archive = pl.col("_object").str.extract(ARCHIVE)
-    return heads.filter(~archive.is_in(heads["_object"].implode()).fill_null(False))
-
-
-def _standing(lake: Lake, dataset: str) -> set[tuple[str, Seen]]:
-    """The objects whose last head does not say gone, as they were seen."""
+def _standing(lake: Lake, dataset: str, keys: Range) -> set[tuple[str, Seen]]:
+    """The objects in a range of keys whose last head does not say gone, as they were seen."""
     table = lake.open(f"raw/{dataset}")
     if table is None:
         return set()
-    heads = table.scan().filter(pl.col("_part") == "head")
+    after, upto = keys
+    heads = table.scan().filter((pl.col("_part") == "head") & (pl.col("_object") > after))
+    heads = heads if upto is None else heads.filter(pl.col("_object") <= upto)
     newest = heads.filter(pl.col("_generation") == pl.col("_generation").max().over("_object"))
     there = newest.filter(~pl.col("_state").is_in(REMOVED))
-    held = there.select("_object", "_etag", "_size", "_modified")
-    return {(key, _seen(*told)) for key, *told in _listed(held.collect()).iter_rows()}
+    held = there.select("_object", "_etag", "_size", "_modified").collect(engine="streaming")
+    return {(key, _seen(*told)) for key, *told in _listed(table, held).iter_rows()}
+
+
+def _listed(raw: Table, heads: pl.DataFrame) -> pl.DataFrame:
+    """Those of what the bucket lists: an archive's members go with the archive."""
+    within = heads.with_columns(pl.col("_object").str.extract(ARCHIVE).alias("_archive"))
+    named = within["_archive"].drop_nulls().unique().to_list()
+    if not named:
+        return heads
+    archives = raw.scan().filter((pl.col("_part") == "head") & pl.col("_object").is_in(named))
+    known = archives.select("_object").unique().collect()["_object"].to_list()
+    return within.filter(~pl.col("_archive").is_in(known).fill_null(False)).drop("_archive")
+
+
+def _left_off(lake: Lake, scope: str) -> str:
+    """The last key that a call for the same datasets compared before it was cut off; "" where none was."""
+    table = lake.open(NAME)
+    if table is None:
+        return ""
+    recent = (pl.col("scope") == scope) & (pl.col("at") > datetime.now(UTC) - FRESH)
+    rows = table.scan().filter(recent).select("after").collect()
+    return "" if rows.is_empty() else str(rows.item())
+
+
+def _leave(lake: Lake, scope: str, after: str) -> None:
+    """Keep how far this came. Where another call was quicker, its word stands: all compare the same."""
+    table = lake.ensure(NAME, SCHEMA, key=["scope"])
+    row = pl.DataFrame({"scope": scope, "after": after, "at": datetime.now(UTC)}, schema=SCHEMA)
+    with suppress(Conflict):
+        table.apply(row, row.clear(), ["scope"])
+        tidy(table)

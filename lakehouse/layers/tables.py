@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake, Table
-from lakehouse.landing import inbox
+from lakehouse.landing import inbox, reconcile
 from lakehouse.layers import raw
 
 OPENERS = 8
@@ -17,6 +17,7 @@ def names(datasets: dict[str, Dataset]) -> list[str]:
     servings = [s.name for d in datasets.values() for s in d.serving]
     return [
         inbox.NAME,
+        reconcile.NAME,
         *(raw.name(d) for d in datasets),
         *(f"{layer}/{d}" for layer in ("cleaned", "quarantine", "balance") for d in datasets),
         *(f"{layer}/{s}" for layer in ("serving", "rejected") for s in servings),
