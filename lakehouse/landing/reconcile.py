@@ -84,10 +84,10 @@ def _standing(lake: Lake, dataset: str, keys: Range) -> set[tuple[str, Seen]]:
     newest = heads.filter(pl.col("_generation") == pl.col("_generation").max().over("_object"))
     there = newest.filter(~pl.col("_state").is_in(REMOVED))
     held = there.select("_object", "_etag", "_size", "_modified").collect(engine="streaming")
-    return {(key, _seen(*told)) for key, *told in _listed(table, held).iter_rows()}
+    return {(key, _seen(*told)) for key, *told in _outside(table, held).iter_rows()}
 
 
-def _listed(raw: Table, heads: pl.DataFrame) -> pl.DataFrame:
+def _outside(raw: Table, heads: pl.DataFrame) -> pl.DataFrame:
     """Those of what the bucket lists: an archive's members go with the archive."""
     within = heads.with_columns(pl.col("_object").str.extract(ARCHIVE).alias("_archive"))
     named = within["_archive"].drop_nulls().unique().to_list()
