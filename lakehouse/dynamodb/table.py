@@ -45,6 +45,7 @@ THROTTLES = {
     "TransactionConflictException",
     "TransactionInProgressException",
     "ReplicatedWriteConflictException",
+    "ContinuousBackupsUnavailableException",  # of a table that has just been made
     "InternalServerError",
     "ServiceUnavailable",
 }
@@ -119,7 +120,10 @@ class ItemTable:
         self.name = name
 
     def ensure(self) -> None:
-        """Create the table, on demand and with a TTL for tombstones. A cursor in it tells that both are done."""
+        """Create the table: on demand, restorable to any second, its tombstones expiring.
+
+        A cursor in it tells that all of this is done.
+        """
         if self.peek():
             return
         with suppress(self.client.exceptions.ResourceInUseException):
@@ -131,6 +135,7 @@ class ItemTable:
             )
         self.client.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig={"Delay": 1})
         self._expire()
+        self._keep_backups()
 
     def stands(self) -> bool:
         try:
@@ -260,6 +265,11 @@ class ItemTable:
         except ClientError as error:
             if _code(error) != INVALID:  # invalid, because another creator has just set it
                 raise
+
+    def _keep_backups(self) -> None:
+        self._call(
+            "update_continuous_backups", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
 
     def _get(self, key: str) -> Item | None:
         return self._call("get_item", Key={KEY: {"S": key}}, ConsistentRead=True).get("Item")  # type: ignore[no-any-return]

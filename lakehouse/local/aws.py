@@ -22,7 +22,9 @@ READY_SECONDS = 30
 STOP_SECONDS = 30
 STACK = "lakehouse"
 BUCKET = "lakehouse-landing"
-TEMPLATE = Path(__file__).parents[2] / "deploy" / "landing.yaml"
+CONSENT = {"Capabilities": ["CAPABILITY_IAM"]}
+"""CloudFormation asks for it wherever a template names a role, be it made or not."""
+TEMPLATE = Path(__file__).parents[2] / "deploy" / "lakehouse.yaml"
 
 
 class LocalAwsError(Exception):
@@ -124,7 +126,7 @@ def deploy(client: Any, sqs: Any, s3: Any, template: Path = TEMPLATE, bucket: st
     client.delete_stack(StackName=STACK)
     _wait(client, "stack_delete_complete")
     parameters = [{"ParameterKey": "BucketName", "ParameterValue": bucket}]
-    wanted = {"StackName": STACK, "TemplateBody": template.read_text(), "Parameters": parameters}
+    wanted = {"StackName": STACK, "TemplateBody": template.read_text(), "Parameters": parameters, **CONSENT}
     if _exists(s3, bucket):
         _adopt(client, bucket)
         client.update_stack(**wanted)
