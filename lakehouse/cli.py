@@ -16,10 +16,19 @@ from lakehouse.settings import SettingError, Settings
 
 
 class Failure(click.ClickException):
-    """An error for a person: what, and what to do."""
+    """An error for a person: what, perhaps why on a line of its own, and what to do."""
 
     def __init__(self, what: str, hint: str) -> None:
         super().__init__(f"{what}\nHint: {hint}")
+        self.what = what
+        self.hint = hint
+
+    def show(self, file: Any = None) -> None:
+        """On standard error, in colour if that is a terminal."""
+        what, _, why = self.what.partition("\n")
+        told = [click.style("Error: ", fg="red", bold=True) + click.style(what, bold=True), why]
+        told.append(click.style("Hint: ", fg="cyan", bold=True) + self.hint)
+        click.echo("\n".join(line for line in told if line), file=file, err=file is None)
 
 
 class Plain(click.Group):
@@ -43,8 +52,9 @@ def _told(error: Exception) -> Failure | None:
 
     from lakehouse.dynamodb.table import Throttled
     from lakehouse.local.aws import LocalAwsError
+    from lakehouse.trace import Untraceable
 
-    if isinstance(error, SettingError):
+    if isinstance(error, SettingError | Untraceable):
         return Failure(error.what, error.hint)
     if isinstance(error, ClientError):
         told = error.response["Error"]
@@ -270,6 +280,40 @@ def get(table: str, key: tuple[str, ...]) -> None:
     if item is None:
         raise Failure(f"no item {wanted} in {table}", "`lakehouse status` tells whether it lags")
     click.echo(json.dumps(item, default=str, indent=2))
+
+
+@main.command()
+@click.argument("what")
+@click.argument("key", nargs=-1)
+@click.option("--rows", default=5, show_default=True, help="Rows to show of each table.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
+    """Where a row came from: `lakehouse trace carrier_punctuality carrier=UA`.
+
+    Back through cleaned and raw to the objects, the runs that read them and the events that told of them.
+    `lakehouse trace s3://bucket/key` goes the other way: everything that an object touched.
+    """
+    from lakehouse import terminal
+    from lakehouse import trace as way
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+
+    lake, datasets = Lake(Settings.load().lake), load()
+    if what.startswith("s3://"):
+        steps = way.of_object(lake, datasets, *what.removeprefix("s3://").partition("/")[::2])
+    else:
+        if not key or not all("=" in part for part in key):
+            raise Failure("which row?", f"name a column and its value: lakehouse trace {what} column=value")
+        steps = way.of_row(lake, datasets, what, dict(part.partition("=")[::2] for part in key))
+    told = [{"table": s.table, "version": s.version, "by": [*s.by], "count": len(s.rows)} for s in steps]
+    if as_json:
+        for one, step in zip(told, steps, strict=True):
+            one["rows"] = step.rows.head(rows).to_dicts()
+        click.echo(json.dumps(told, default=terminal.plain))
+        return
+    for step in steps:
+        title = f"{step.table} @{step.version}"
+        terminal.table(title, step.rows, rows, f"by {', '.join(step.by)}" if step.by else "the whole table")
 
 
 @main.command()

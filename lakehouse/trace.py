@@ -1,0 +1,167 @@
+"""A row → what it was made of, back to S3's events; an object → everything that it touched.
+
+Nothing is kept for this: every cleaned row says which record of which object's generation it is, every head which
+run read that generation and which version of the object it was, and the inbox holds every event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from lakehouse.dataset import Dataset, Serving, route
+from lakehouse.lake import Lake, Table
+from lakehouse.landing import inbox
+from lakehouse.layers import raw
+from lakehouse.layers.lag import servings_of
+
+RECORD = ["_object", "_generation", "_record"]
+CONTENT = ["_object", "_generation"]
+HEAD = [*CONTENT, "_object_version", "_state", "_records", "_size", "_modified", "_run", "_ingested_at", "_reason"]
+EVENT = ["key", "event_name", "version_id", "sequencer", "event_time", "sent_at", "received_at", "message_id"]
+
+
+class Untraceable(Exception):
+    """There is nothing to follow: what was looked for, and what to do."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(f"{what}: {hint}")
+        self.what = what
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stop on the way: a table at a version, what was found there, and by which columns."""
+
+    table: str
+    version: int
+    by: Sequence[str]
+    rows: pl.DataFrame
+
+
+def of_row(lake: Lake, datasets: dict[str, Dataset], table: str, key: Mapping[str, str]) -> list[Step]:
+    """The way back of the rows of a serving or cleaned table that have these values. Raises `Untraceable`.
+
+    Of an upstream, those rows are taken that have the same values in every column of the key that it has; of one
+    that has none of them, all: the row may be made of any.
+    """
+    bare = table.replace(".", "/").rpartition("/")[2]
+    servings = {s.name: s for d in datasets.values() for s in d.serving}
+    if bare in servings:
+        return [*_of_served(lake, servings[bare], key)]
+    if bare in datasets:
+        return [*_of_cleaned(lake, bare, _asked(lake, f"cleaned/{bare}", key))]
+    raise Untraceable(f"no table {table}", f"one of: {', '.join([*servings, *datasets])}")
+
+
+def of_object(lake: Lake, datasets: dict[str, Dataset], bucket: str, key: str) -> list[Step]:
+    """Everything that an object touched: events, generations, records, cleaned and refused rows, serving rows."""
+    mine, here = pl.col("_object") == key, pl.col("bucket").fill_null(bucket) == bucket
+    steps = _found(lake, inbox.NAME, here & (pl.col("key") == key), EVENT)
+    if name := route(datasets, key):
+        steps += _found(lake, raw.name(name), mine & (pl.col("_part") == "head"), HEAD, "landing")
+        for layer in ("raw", "cleaned", "quarantine"):
+            rows = mine & (pl.col("_part") == "row") if layer == "raw" else mine
+            steps += _found(lake, f"{layer}/{name}", rows)
+        cleaned = next((s.rows for s in steps if s.table == f"cleaned/{name}"), pl.DataFrame())
+        for one in servings_of(datasets, name):
+            steps += _fed(lake, one, cleaned)
+    if not any(len(step.rows) for step in steps):
+        hint = "`lakehouse reconcile` finds what no event told"
+        raise Untraceable(f"nothing is known of s3://{bucket}/{key}", hint)
+    return steps
+
+
+def _of_served(lake: Lake, serving: Serving, key: Mapping[str, str]) -> Iterator[Step]:
+    start = _asked(lake, f"serving/{serving.name}", key)
+    yield start
+    for name in serving.upstreams:
+        if table := lake.open(f"cleaned/{name}"):
+            told = [*serving.keys, *([serving.group] if serving.group else [])]
+            by = [c for c in dict.fromkeys(told) if c in table.columns and c in start.rows.columns]
+            rows = _same(table.scan(), start.rows, by)
+            yield from _of_cleaned(lake, name, Step(table.name, table.version, by, rows))
+
+
+def _of_cleaned(lake: Lake, name: str, cleaned: Step) -> Iterator[Step]:
+    """Cleaned rows, the records that they are, the generations that these are of, and the events of those."""
+    yield cleaned
+    table = lake.open(raw.name(name))
+    if table is None:
+        return
+    records = _same(table.scan().filter(pl.col("_part") == "row"), cleaned.rows, RECORD)
+    yield Step(table.name, table.version, RECORD, _told(records))
+    heads = _same(raw.heads(table), cleaned.rows, CONTENT).select(HEAD)
+    yield Step(f"landing/{name}", table.version, CONTENT, heads)
+    if box := lake.open(inbox.NAME):
+        yield Step(box.name, box.version, ["key", "version_id"], _events(box, name, heads))
+
+
+def _events(box: Table, name: str, heads: pl.DataFrame) -> pl.DataFrame:
+    """The events that told of these generations: of the version, if both tell one, else of the key."""
+    known = heads.select(key="_object", _version="_object_version").unique().lazy()
+    events = box.scan().filter(pl.col("dataset") == name).join(known, on="key")
+    fits = (pl.col("version_id") == pl.col("_version")).fill_null(True)
+    return events.filter(fits).select(EVENT).unique().sort("key", "received_at", "message_id").collect()
+
+
+def _fed(lake: Lake, serving: Serving, cleaned: pl.DataFrame) -> list[Step]:
+    """The serving rows that these cleaned rows may have gone into."""
+    table = lake.open(f"serving/{serving.name}")
+    if table is None or cleaned.is_empty():
+        return []
+    by = [c for c in serving.keys if c in cleaned.columns]
+    return [Step(table.name, table.version, by, _same(table.scan(), cleaned, by))]
+
+
+def _asked(lake: Lake, name: str, key: Mapping[str, str]) -> Step:
+    table = lake.open(name)
+    if table is None:
+        raise Untraceable(f"{name} is not there yet", "`lakehouse status` tells what is")
+    kinds = table.scan().collect_schema()
+    if unknown := [c for c in key if c not in kinds]:
+        raise Untraceable(f"{name} has no column {', '.join(unknown)}", f"one of: {', '.join(kinds)}")
+    rows = table.scan().filter(_is(c, value, kinds[c]) for c, value in key.items()).collect()
+    if rows.is_empty():
+        asked = ", ".join(f"{c}={value}" for c, value in key.items())
+        raise Untraceable(f"{name} has no row with {asked}", "`lakehouse sql` shows what it has")
+    return Step(name, table.version, [*key], rows)
+
+
+def _is(column: str, text: str, kind: pl.DataType) -> pl.Expr:
+    told = pl.lit(text)
+    if isinstance(kind, pl.Datetime):
+        return pl.col(column) == told.str.to_datetime(time_unit="us", time_zone=kind.time_zone, strict=False)
+    if isinstance(kind, pl.Boolean):
+        return pl.col(column) == (told.str.to_lowercase() == "true")
+    return pl.col(column) == told.cast(kind, strict=False)
+
+
+def _same(rows: pl.LazyFrame, like: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """The rows whose values in `by` some row of `like` has."""
+    if not by:
+        return rows.collect()
+    wanted = like.select(by).unique().lazy()
+    return rows.join(wanted, on=list(by), how="semi", nulls_equal=True).sort(by).collect()
+
+
+def _found(
+    lake: Lake, name: str, where: pl.Expr, columns: Sequence[str] = (), shown: str | None = None
+) -> list[Step]:
+    table = lake.open(name)
+    if table is None:
+        return []
+    rows = table.scan().filter(where)
+    found = rows.select(columns).collect() if columns else _told(rows.collect())
+    by = "key" if name == inbox.NAME else "_object"
+    found = found.sort([c for c in ("received_at", *RECORD) if c in found.columns])
+    return [Step(name if shown is None else f"{shown}/{name.partition('/')[2]}", table.version, [by], found)]
+
+
+def _told(rows: pl.DataFrame) -> pl.DataFrame:
+    """Without the columns that say nothing of any of the rows, and with its origin first."""
+    columns = [c for c in rows.columns if c != "_part" and (rows.is_empty() or rows[c].null_count() < len(rows))]
+    return rows.select([*(c for c in RECORD if c in columns), *(c for c in columns if c not in RECORD)])

@@ -1,0 +1,123 @@
+"""A row's way back to the events, and an object's way forth to the rows."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from lakehouse import trace
+from lakehouse.cli import main
+from lakehouse_tests import sample
+from lakehouse_tests.conftest import Road
+from lakehouse_tests.test_road import land
+
+
+@pytest.fixture
+def walked(road: Road, monkeypatch: pytest.MonkeyPatch) -> Road:
+    monkeypatch.setenv("LAKEHOUSE_LAKE", road.lake.root)
+    carry(road, sample.FILES)
+    return road
+
+
+def carry(road: Road, files: dict[str, bytes]) -> None:
+    land(road, files)
+    while road.receive():
+        pass
+    road.hops()
+
+
+def steps(road: Road, *way: str) -> dict[str, list[dict[str, Any]]]:
+    key = dict(part.split("=") for part in way[1:])
+    return {s.table: s.rows.to_dicts() for s in trace.of_row(road.lake, road.datasets, way[0], key)}
+
+
+def test_a_served_row_leads_to_its_records_their_objects_versions_and_events(walked: Road) -> None:
+    found = steps(walked, "route_performance", "origin=JFK", "dest=LAX")
+    assert [s.partition("/")[0] for s in found] == ["serving", "cleaned", "raw", "landing", "landing"]
+    assert {(r["_object"], r["_record"]) for r in found["raw/flights"]} == {
+        (r["_object"], r["_record"]) for r in found["cleaned/flights"]
+    }
+    listed = walked.bucket.client.list_object_versions(Bucket=walked.bucket.name)["Versions"]
+    versions = {v["Key"]: v["VersionId"] for v in listed}
+    assert {h["_object"]: h["_object_version"] for h in found["landing/flights"]} == {
+        k: v for k, v in versions.items() if k.startswith("flights/")
+    }
+    assert {(e["key"], e["version_id"]) for e in found["landing/inbox"]} == {
+        (k, v) for k, v in versions.items() if k.startswith("flights/")
+    }
+    assert all(e["message_id"] and e["received_at"] for e in found["landing/inbox"])
+
+    hour = steps(walked, "airport_hourly", "time_hour=2013-01-01T10:00:00Z", "origin=JFK")
+    assert len(hour["cleaned/flights"]) == 3
+
+
+def test_only_the_upstream_rows_of_that_key_are_told(walked: Road) -> None:
+    found = steps(walked, "serving.carrier_punctuality", "carrier=AA")
+    assert {r["carrier"] for r in found["cleaned/flights"]} == {"AA"}
+    assert [r["name"] for r in found["cleaned/airlines"]] == ["American"]
+
+
+def test_an_overwritten_objects_rows_lead_to_the_version_that_stands(walked: Road) -> None:
+    carry(walked, {"flights/1.csv": sample.flights(("AA", 1, 50))})
+    found = steps(walked, "cleaned/flights", "carrier=AA", "flight=1")
+    (head,) = found["landing/flights"]
+    assert head["_generation"] == 2
+    (event,) = found["landing/inbox"]
+    assert event["version_id"] == head["_object_version"]
+    assert [r["arr_delay"] for r in found["raw/flights"]] == ["50"]
+
+
+def test_an_object_leads_to_every_generation_record_refusal_and_served_row(walked: Road) -> None:
+    carry(walked, {"flights/2.csv": sample.flights(("AA", 3, 30), ("DL", 4, "x"))})
+    found = {
+        s.table: s.rows for s in trace.of_object(walked.lake, walked.datasets, walked.bucket.name, "flights/2.csv")
+    }
+    assert len(found["landing/inbox"]) == 2
+    assert found["landing/flights"]["_generation"].to_list() == [1, 2]
+    assert len(found["raw/flights"]) == 3 + 2
+    assert found["cleaned/flights"]["flight"].to_list() == [3]
+    assert found["quarantine/flights"]["_rules"].to_list() == ["arr_delay|dtype"]
+    assert found["serving/carrier_punctuality"]["carrier"].to_list() == ["AA"]
+
+
+def test_an_object_that_no_dataset_claims_leads_to_its_event_and_no_further(walked: Road) -> None:
+    carry(walked, {"stray.bin": b"?"})
+    (step,) = trace.of_object(walked.lake, walked.datasets, walked.bucket.name, "stray.bin")
+    assert (step.table, len(step.rows)) == ("landing/inbox", 1)
+
+
+ASTRAY = [
+    (["nothing", "a=1"], "no table nothing"),
+    (["carrier_punctuality", "carrier=ZZ"], "serving/carrier_punctuality has no row with carrier=ZZ"),
+    (["carrier_punctuality", "colour=red"], "serving/carrier_punctuality has no column colour"),
+    (["aircraft", "tailnum="], "serving/aircraft has no row with tailnum="),
+    (["airport_hourly", "time_hour=yesterday"], "serving/airport_hourly has no row with time_hour=yesterday"),
+    (["carrier_punctuality"], "which row?"),
+    (["s3://elsewhere/x.csv"], "nothing is known of s3://elsewhere/x.csv"),
+]
+
+
+def test_what_cannot_be_followed_ends_with_what_and_what_to_do(walked: Road) -> None:
+    for asked, what in ASTRAY:
+        found = CliRunner().invoke(main, ["trace", *asked])
+        assert found.exit_code == 1
+        assert found.output.startswith(f"Error: {what}\nHint: ")
+
+
+def test_trace_prints_every_step_as_tables_and_as_json(walked: Road) -> None:
+    told = CliRunner().invoke(main, ["trace", "carrier_punctuality", "carrier=UA", "--rows", "1"])
+    assert told.exit_code == 0, told.output
+    assert "\x1b" not in told.output
+    for name in ("serving/carrier_punctuality @", "cleaned/flights @", "raw/flights @", "landing/inbox @"):
+        assert name in told.output
+    assert max(len(line) for line in told.output.splitlines()) <= 160
+    found = json.loads(CliRunner().invoke(main, ["trace", "carrier_punctuality", "carrier=UA", "--json"]).output)
+    assert {"table", "version", "by", "count", "rows"} == set(found[0])
+    assert list(times(found)), "no time was told"
+    assert all(t.endswith("Z") for t in times(found))
+
+
+def times(found: list[dict[str, Any]]) -> Iterator[str]:
+    return (r["received_at"] for s in found if s["table"] == "landing/inbox" for r in s["rows"])
