@@ -283,6 +283,29 @@ def get(table: str, key: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Look at everything that the lake stands on; exit code 1 where a fault is found."""
+    from dataclasses import asdict
+
+    from lakehouse import doctor as practice
+    from lakehouse.dataset import load
+
+    found = []
+    for one in practice.examine(practice.Patient(Settings.load(), load())):
+        found.append(one)
+        if not as_json:
+            sign, colour = {"well": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗", "red")}[one.state]
+            click.echo(f"{click.style(sign, fg=colour, bold=True)} {one.subject:13} {one.seen}")
+            if one.mend:
+                click.echo(f"{'':15} {click.style('→', fg='cyan')} {one.mend}")
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found]))
+    if any(one.state == "fault" for one in found):
+        sys.exit(1)
+
+
+@main.command()
 @click.argument("what")
 @click.argument("key", nargs=-1)
 @click.option("--rows", default=5, show_default=True, help="Rows to show of each table.")
