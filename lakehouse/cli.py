@@ -84,6 +84,9 @@ def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
 @main.command()
 @click.option("--drip", type=float, metavar="SECONDS", help="Land one more day of flights every so often.")
 @click.option("--empty", is_flag=True, help="Land no sample into an empty bucket.")
@@ -169,8 +172,12 @@ def _print_summary(summary: Any) -> None:
 
 
 @main.command()
-def env() -> None:
+@AS_JSON
+def env(as_json: bool) -> None:
     """Print `export` lines, so that the AWS CLI and boto3 find what runs here."""
+    if as_json:
+        click.echo(json.dumps(dict(line.partition("=")[::2] for line in _local_lines())))
+        return
     for line in _local_lines():
         name, _, value = line.partition("=")
         click.echo(f"export {name}='{value}'")
@@ -179,16 +186,22 @@ def env() -> None:
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--prefix", default="", help="Put before each file's name; for example flights/.")
-def land(paths: tuple[Path, ...], prefix: str) -> None:
+@AS_JSON
+def land(paths: tuple[Path, ...], prefix: str, as_json: bool) -> None:
     """Upload files to the landing bucket."""
     bucket = _bucket()
+    landed = {}
     for path in paths:
-        bucket.put(f"{prefix}{path.name}", path.read_bytes())
-        click.echo(f"s3://{bucket.name}/{prefix}{path.name}")
+        key = f"{prefix}{path.name}"
+        landed[f"s3://{bucket.name}/{key}"] = bucket.put(key, path.read_bytes())
+        if not as_json:
+            click.echo(f"s3://{bucket.name}/{key}")
+    if as_json:
+        click.echo(json.dumps([{"object": name, "version": version} for name, version in landed.items()]))
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def status(as_json: bool) -> None:
     """The queue, every table, every DynamoDB table, and how far each is from its source.
 
@@ -283,7 +296,7 @@ def get(table: str, key: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def doctor(as_json: bool) -> None:
     """Look at everything that the lake stands on; exit code 1 where a fault is found."""
     from dataclasses import asdict
@@ -309,7 +322,7 @@ def doctor(as_json: bool) -> None:
 @click.argument("what")
 @click.argument("key", nargs=-1)
 @click.option("--rows", default=5, show_default=True, help="Rows to show of each table.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
     """Where a row came from: `lakehouse trace carrier_punctuality carrier=UA`.
 
@@ -323,11 +336,13 @@ def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
 
     lake, datasets = Lake(Settings.load().lake), load()
     if what.startswith("s3://"):
-        steps = way.of_object(lake, datasets, *what.removeprefix("s3://").partition("/")[::2])
+        with terminal.busy("following"):
+            steps = way.of_object(lake, datasets, *what.removeprefix("s3://").partition("/")[::2])
     else:
         if not key or not all("=" in part for part in key):
             raise Failure("which row?", f"name a column and its value: lakehouse trace {what} column=value")
-        steps = way.of_row(lake, datasets, what, dict(part.partition("=")[::2] for part in key))
+        with terminal.busy("following"):
+            steps = way.of_row(lake, datasets, what, dict(part.partition("=")[::2] for part in key))
     told = [{"table": s.table, "version": s.version, "by": [*s.by], "count": len(s.rows)} for s in steps]
     if as_json:
         for one, step in zip(told, steps, strict=True):
@@ -342,29 +357,39 @@ def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
 @main.command()
 @click.argument("table", required=False)
 @click.option("--repair", is_flag=True, help="Put items as their rows say; remove those without a row.")
-def verify(table: str | None, repair: bool) -> None:
+@AS_JSON
+def verify(table: str | None, repair: bool, as_json: bool) -> None:
     """DynamoDB against the serving tables; exit code 1 where they differ."""
+    from lakehouse import terminal
     from lakehouse.dataset import load
     from lakehouse.dynamodb import sync
     from lakehouse.lake import Lake
 
     settings = Settings.load()
     servings = [_serving(table)] if table else [s for d in load().values() for s in d.serving if s.publish]
-    differing = 0
+    differing, told = 0, {}
     for serving in servings:
-        found = sync.verify(Lake(settings.lake), serving, sync.items_of(settings, serving), repair=repair)
+        with terminal.busy(f"comparing {serving.name}"):
+            found = sync.verify(Lake(settings.lake), serving, sync.items_of(settings, serving), repair=repair)
         differing += len(found)
+        told[serving.name] = [vars(one) for one in found]
+        if as_json:
+            continue
         click.echo(f"{serving.name}: {len(found)} differences{' (repaired)' if found and repair else ''}")
         for one in found[:20]:
             click.echo(f"  {one.key}: table {one.row}, item {one.item}")
+    if as_json:
+        click.echo(json.dumps(told, default=terminal.plain))
     if differing and not repair:
         sys.exit(1)
 
 
 @main.command()
 @click.argument("dataset", required=False)
-def reconcile(dataset: str | None) -> None:
+@AS_JSON
+def reconcile(dataset: str | None, as_json: bool) -> None:
     """List the landing bucket against what is in; send what no event brought, or took, down the road."""
+    from lakehouse import terminal
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
     from lakehouse.landing.reconcile import reconcile as compare
@@ -373,7 +398,12 @@ def reconcile(dataset: str | None) -> None:
     if dataset and dataset not in datasets:
         raise Failure(f"no dataset {dataset}", f"one of: {', '.join(datasets)}")
     chosen = {dataset: datasets[dataset]} if dataset else datasets
-    for name, count in compare(Lake(Settings.load().lake), _bucket(), chosen).items():
+    with terminal.busy("listing the bucket"):
+        announced = compare(Lake(Settings.load().lake), _bucket(), chosen)
+    if as_json:
+        click.echo(json.dumps(announced))
+        return
+    for name, count in announced.items():
         click.echo(f"{name}: {count} objects announced")
 
 
@@ -451,15 +481,24 @@ def _refused(dataset: str | None) -> Any:
 
 
 @main.command()
-def maintain() -> None:
+@AS_JSON
+def maintain(as_json: bool) -> None:
     """Compact small files; delete files and log entries that retention has passed."""
+    from lakehouse import terminal
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
     from lakehouse.lake import maintain as tend
     from lakehouse.layers.tables import standing
 
-    for done in tend(standing(Lake(Settings.load().lake), load()).values()):
-        click.echo(f"{done.table}: {'compacted, ' if done.compacted else ''}{done.removed} files deleted")
+    all_done = []
+    for table in standing(Lake(Settings.load().lake), load()).values():
+        with terminal.busy(f"tending {table.name}"):
+            (done,) = tend([table])
+        all_done.append(vars(done))
+        if not as_json:
+            click.echo(f"{done.table}: {'compacted, ' if done.compacted else ''}{done.removed} files deleted")
+    if as_json:
+        click.echo(json.dumps(all_done))
 
 
 def _serving(name: str) -> Any:

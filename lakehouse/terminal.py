@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime
 from typing import Any
 
@@ -17,6 +18,12 @@ WIDE = 160
 def console() -> Console:
     found = Console(highlight=False)
     return found if found.is_terminal else Console(width=WIDE, highlight=False, color_system=None)
+
+
+def busy(what: str) -> AbstractContextManager[object]:
+    """Says on a terminal's standard error that something goes on, for as long as it does."""
+    out = Console(stderr=True)
+    return out.status(f"{what} …") if out.is_terminal else nullcontext()
 
 
 def table(title: str, rows: pl.DataFrame, limit: int, note: str = "") -> None:

@@ -260,6 +260,23 @@ def test_env_prints_exports_that_a_shell_takes(house: Road, tmp_path: Path) -> N
     assert run("env") == "export AWS_ENDPOINT_URL='http://127.0.0.1:1'\n"
 
 
+def test_what_a_command_prints_for_a_person_it_prints_as_json_too(house: Road, tmp_path: Path) -> None:
+    assert json.loads(run("verify", "--json"))["carrier_punctuality"] == []
+    assert json.loads(run("reconcile", "--json"))["flights"] == 0
+    assert "cleaned/flights" in {done["table"] for done in json.loads(run("maintain", "--json"))}
+    (tmp_path / "new.csv").write_bytes(sample.flights(("AA", 99, 1)))
+    (landed,) = json.loads(run("land", str(tmp_path / "new.csv"), "--json"))
+    assert landed["object"] == f"s3://{house.bucket.name}/new.csv"
+    (tmp_path / "env").write_text("AWS_REGION=moon-1\n")
+    assert json.loads(run("env", "--json")) == {"AWS_REGION": "moon-1"}
+
+
+def test_an_error_is_coloured_on_a_terminal_only(house: Road) -> None:
+    asked = ["get", "nothing", "a=1"]
+    assert "\x1b" not in CliRunner().invoke(main, asked).output
+    assert "\x1b[31m" in CliRunner().invoke(main, asked, color=True).output
+
+
 def test_maintain_leaves_every_row(house: Road) -> None:
     before = answer("select count(*) as n from cleaned.flights")
     run("maintain")
@@ -268,7 +285,7 @@ def test_maintain_leaves_every_row(house: Road) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["up", "demo", "env", "land", "status", "sql", "get", "verify", "reconcile", "maintain", "quarantine"],
+    sorted(main.commands),
 )
 def test_every_command_tells_its_use(command: str) -> None:
     assert "Usage" in run(command, "--help")
