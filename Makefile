@@ -29,7 +29,7 @@ $(READY): requirements.txt pyproject.toml
 
 # Pins and hashes only: no address of an index is written. Needs uv.
 lock:
-	uv pip compile pyproject.toml --quiet --extra local --extra dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --quiet --extra local --extra dashboard --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --output-file requirements.txt
 
 clean:

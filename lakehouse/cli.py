@@ -319,6 +319,33 @@ def doctor(as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--no-open", is_flag=True, help="Only write it and print where.")
+@AS_JSON
+def dashboard(no_open: bool, as_json: bool) -> None:
+    """Write the dashboard, one HTML file that needs no network, and open it."""
+    from importlib.util import find_spec
+
+    from lakehouse import terminal
+    from lakehouse.dataset import load
+    from lakehouse.dynamodb.sync import items_of
+    from lakehouse.lake import Lake
+
+    if not find_spec("vl_convert"):
+        raise Failure("the dashboard's libraries are not installed", "pip install 'lakehouse[dashboard]'")
+    from lakehouse.dashboard import write
+
+    settings = Settings.load()
+    path = settings.home / "dashboard.html"
+    items = (lambda s: items_of(settings, s)) if settings.queue_url else None
+    with terminal.busy("drawing"):
+        sections = write(Lake(settings.lake), load(), path, items)
+    charts = [card.title for section in sections for card in section.cards]
+    click.echo(json.dumps({"path": str(path), "charts": charts}) if as_json else str(path))
+    if not (no_open or as_json):
+        click.launch(str(path))
+
+
+@main.command()
 @click.argument("what")
 @click.argument("key", nargs=-1)
 @click.option("--rows", default=5, show_default=True, help="Rows to show of each table.")

