@@ -19,6 +19,7 @@ from lakehouse.formats import Format
 from lakehouse.globs import common, matches
 
 Clean = Callable[[pl.LazyFrame], pl.LazyFrame]
+Reader = Callable[..., pl.DataFrame]
 
 
 class DeclarationError(Exception):
@@ -77,6 +78,8 @@ class Dataset:
     A record that breaks a rule of the contract goes to quarantine; rules named in `warn` leave it in cleaned and
     are counted, rules named in `fail` fail the run and hold the table as it is. Both name them as quarantine shows
     them: `arr_delay|max`, or a rule's own name.
+    `reader`: how an object becomes rows where its name is not to say that: a function of the bucket, the object's
+    identity and its bytes. Objects that another reader, or another format, read are read again.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Dataset:
     schema_evolution: Literal["add", "rescue", "fail"] = "add"
     warn: Sequence[str] = ()
     fail: Sequence[str] = ()
+    reader: Reader | None = None
 
     def __post_init__(self) -> None:
         if not self.keys:
@@ -129,6 +133,12 @@ class Dataset:
         declared = (self.on_delete, self.on_expiry, self.schema_evolution)
         judged = [repr(("warn", *self.warn, "fail", *self.fail))] if self.warn or self.fail else []
         return digest(source, repr(self.keys), repr(tuple(self.order_by)), *declared, *judged)
+
+    @cached_property
+    def reading(self) -> str:
+        """What tells how objects are read; "" where their names say it."""
+        told = [said(self.reader)] if self.reader else [repr(self.format)] if self.format else []
+        return digest(*told) if told else ""
 
 
 def load(package: str = "lakehouse.datasets") -> dict[str, Dataset]:

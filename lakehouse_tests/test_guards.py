@@ -42,14 +42,14 @@ MUTATIONS = [
     swap(
         "no look at the last head",
         "layers/generation.py",
-        'return last["_state"] not in (*REMOVED, *PASSING) and is_of(found, last)',
+        'return last["_state"] not in (*REMOVED, *PASSING) and is_of(found, last, reading)',
         "return False",
         f"{LIVES}::{ONE}[1-keep]",
     ),
     swap(
         "any head is taken for the same",
         "layers/generation.py",
-        'return last["_state"] not in (*REMOVED, *PASSING) and is_of(found, last)',
+        'return last["_state"] not in (*REMOVED, *PASSING) and is_of(found, last, reading)',
         'return last["_state"] not in (*REMOVED, *PASSING)',
         f"{LIVES}::{ONE}[1-keep]",
     ),

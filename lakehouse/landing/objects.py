@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,19 +17,25 @@ COMMON = {
     *("RequestTimeout", "TooManyRequestsException", "Throttling", "ThrottlingException", "RequestLimitExceeded"),
 }
 """Refusals that say nothing of the object that was asked for."""
+UNASKED = {"AccessDenied", "403", "MethodNotAllowed", "NotImplemented", "NoSuchTagSet"}
+"""Refusals of a question about an object that could itself be got."""
 UNTOLD = {"400", "403", "405", "412"}
 """A HEAD's answer has no body, and so no word of why."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells one content of a key from another. `version` is None in a bucket without versioning."""
+    """What tells one content of a key from another. `version` is None in a bucket without versioning.
+
+    `metadata`: what its uploader said of it; empty where a listing was asked.
+    """
 
     key: str
     version: str | None
     etag: str
     size: int
     modified: datetime
+    metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 class Unreachable(Exception):
@@ -59,6 +65,17 @@ class Bucket:
         """Identity and bytes, of one answer; None if the object is gone."""
         answer = self._ask(self.client.get_object, key)
         return (_identity(key, answer), answer["Body"].read()) if answer else None
+
+    def tags(self, found: Identity) -> dict[str, str] | None:
+        """The tags of this very version; None where we may not ask, or it is gone since."""
+        which = {"VersionId": found.version} if found.version else {}
+        try:
+            answer = self.client.get_object_tagging(Bucket=self.name, Key=found.key, **which)
+        except ClientError as error:
+            if _code(error) in GONE | UNASKED:
+                return None
+            raise
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def put(self, key: str, body: bytes) -> str | None:
         """Gives the object's version, in a bucket that has them."""
@@ -95,4 +112,5 @@ def _identity(key: str, answer: dict[str, Any]) -> Identity:
         answer["ETag"].strip('"'),
         answer["ContentLength"],
         answer["LastModified"],
+        answer.get("Metadata", {}),
     )

@@ -250,7 +250,7 @@ def _split(dataset: Dataset, rows: pl.DataFrame) -> Split:
 
 
 def _bad(rows: pl.DataFrame, faults: pl.DataFrame) -> pl.DataFrame:
-    data = [c for c in rows.columns if not c.startswith("_")]
+    data = [c for c, t in rows.schema.items() if not c.startswith("_") and t != pl.Binary]
     as_json = pl.struct(data).struct.json_encode() if data else pl.lit(None, dtype=pl.String)
     text = pl.coalesce(pl.col("_text"), as_json).alias("_text")
     return rows.with_columns(text).join(faults, on="_row").select(list(BAD))

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from lakehouse.dataset import Dataset
 from lakehouse.formats import Format
 from lakehouse.landing import packing
 from lakehouse.landing.events import ignorable
@@ -43,7 +44,7 @@ class Known:
 
 
 def next_generations(
-    bucket: Bucket, key: str, known: Known, run: str, form: Format | None = None, removal: Removal | None = None
+    bucket: Bucket, dataset: Dataset, key: str, known: Known, run: str, removal: Removal | None = None
 ) -> list[Generation]:
     """The object's next generation, and its members'; none if it is as its last head says.
 
@@ -54,22 +55,30 @@ def next_generations(
         got = bucket.get(key)
     except Unreachable as error:
         return [Generation({**began(key, last, run), "_state": WITHHELD, "_reason": str(error)})]
-    if same(got[0] if got else None, last, removal):
+    if same(got[0] if got else None, last, dataset.reading, removal):
         return []
     if got is None:
         gone = [key, *(k for k, head in known.members.items() if not _gone_so(head, removal))] if last else []
         return [Generation({**began(key, last, run), "_object": k, **_removed(removal)}) for k in gone]
     identity, body = got
-    head = {**began(key, last, run), **content(identity)}
+    head = {**began(key, last, run), **content(identity, dataset.reading)}
     try:
-        _, plain = unwrapped(key, body)
-        opened = _members(head, plain, form) if packing.is_archive(plain) else [_read(head, key, body, form)]
+        opened = _opened(bucket, dataset, identity, head, body)
     except Unreadable as error:
         opened = [_refused(head, error)]
     there = {one.head["_object"] for one in opened}
     empty = {"_state": "read", "_records": 0, "_size": 0, "_reason": f"no longer in {key}"}
     left = [k for k, was in known.members.items() if k not in there and not _is_empty(was)]
     return opened + [Generation({**head, **empty, "_object": k}) for k in left]
+
+
+def _opened(bucket: Bucket, dataset: Dataset, identity: Identity, head: Head, body: bytes) -> list[Generation]:
+    if dataset.reader:
+        return [_told(head, dataset.reader(bucket, identity, body))]
+    _, plain = unwrapped(identity.key, body)
+    if packing.is_archive(plain):
+        return _members(head, plain, dataset.format)
+    return [_read(head, identity.key, body, dataset.format)]
 
 
 def _is_empty(head: Head) -> bool:
@@ -81,6 +90,10 @@ def _read(head: Head, key: str, body: bytes, form: Format | None) -> Generation:
         records = read(key, body, form)
     except Unreadable as error:
         return _refused(head, error)
+    return _told(head, records)
+
+
+def _told(head: Head, records: pl.DataFrame) -> Generation:
     return Generation({**head, "_state": "read", "_records": len(records)}, records)
 
 
@@ -104,9 +117,9 @@ def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
     return [Generation({**head, "_state": "read", "_records": 0, **told}), *found]
 
 
-def refused(identity: Identity, last: Head | None, run: str, reason: str) -> Generation:
+def refused(identity: Identity, last: Head | None, run: str, reading: str, reason: str) -> Generation:
     told = {"_state": "refused", "_records": 0, "_reason": reason}
-    return Generation({**began(identity.key, last, run), **content(identity), **told})
+    return Generation({**began(identity.key, last, run), **content(identity, reading), **told})
 
 
 def _removed(removal: Removal | None) -> Head:
@@ -121,26 +134,29 @@ def began(key: str, last: Head | None, run: str) -> Head:
     return {"_object": key, "_generation": number, "_run": run, "_ingested_at": datetime.now(UTC)}
 
 
-def content(identity: Identity) -> Head:
-    """What a head says of the content that it stands for."""
+def content(identity: Identity, reading: str) -> Head:
+    """What a head says of the content that it stands for, and of how it was read."""
     found = {"_object_version": identity.version, "_modified": identity.modified}
-    return {**found, "_etag": identity.etag, "_size": identity.size}
+    return {**found, "_etag": identity.etag, "_size": identity.size, "_reading": reading or None}
 
 
-def same(found: Identity | None, last: Head | None, removal: Removal | None = None) -> bool:
-    """Whether the object is as its last head says; of one that is gone also why, if that is known now."""
+def same(found: Identity | None, last: Head | None, reading: str, removal: Removal | None = None) -> bool:
+    """Whether the object is as its last head says, and was read as it is now to be.
+
+    Of one that is gone also why, if that is known now.
+    """
     if last is None or found is None:
         return found is None and (last is None or _gone_so(last, removal))
-    return last["_state"] not in (*REMOVED, *PASSING) and is_of(found, last)
+    return last["_state"] not in (*REMOVED, *PASSING) and is_of(found, last, reading)
 
 
 def _gone_so(last: Head, removal: Removal | None) -> bool:
     return last["_state"] in REMOVED and (removal is None or removal.name == last["_reason"])
 
 
-def is_of(found: Identity, head: Head) -> bool:
-    """Whether the head stands for this very content."""
-    return all(head[column] == value for column, value in content(found).items())
+def is_of(found: Identity, head: Head, reading: str) -> bool:
+    """Whether the head stands for this very content, read so."""
+    return all(head[column] == value for column, value in content(found, reading).items())
 
 
 def table_rows(generations: Sequence[Generation], columns: Mapping[str, pl.DataType]) -> pl.DataFrame:

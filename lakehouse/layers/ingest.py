@@ -11,7 +11,6 @@ from itertools import accumulate
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.formats import Format
 from lakehouse.lake import Conflict, Desired, Hopped, Lake, News, Table, walk
 from lakehouse.lake.hop import cursor_after
 from lakehouse.landing import inbox
@@ -30,7 +29,7 @@ from lakehouse.layers.generation import (
     same,
     table_rows,
 )
-from lakehouse.layers.raw import CODE, KEY, RECALL, SPARED, TRYING, WITHHELD, heads, last_heads
+from lakehouse.layers.raw import KEY, RECALL, SPARED, TRYING, WITHHELD, heads, last_heads
 
 READERS = 8
 TRIALS = 2
@@ -64,9 +63,9 @@ def ingest(lake: Lake, bucket: Bucket, dataset: Dataset, *, run: str = "", failu
         return walk(
             lambda: raw_layer.open_raw(lake, dataset.name),
             lambda: inbox.of(inbox.open_inbox(lake), dataset.name),
-            lambda raw, news, after: _batch(raw, news, bucket, pace, after, dataset.format),
+            lambda raw, news, after: _batch(dataset, raw, news, bucket, pace, after),
             key=KEY,
-            code=CODE,
+            code=raw_layer.code(dataset),
         )
     except BaseException:
         if pace.alone:
@@ -91,22 +90,22 @@ def _spare(lake: Lake, dataset: str, run: str) -> None:
 
 
 def _batch(
-    raw: Table, news: News, bucket: Bucket, pace: Pace, after: str, form: Format | None
+    dataset: Dataset, raw: Table, news: News, bucket: Bucket, pace: Pace, after: str
 ) -> tuple[Desired, str]:
     """The next objects that are not as their heads say, within the pace and `BYTES`, and how far that goes."""
     with ThreadPoolExecutor(READERS) as pool:
-        sizes = _named(raw, news, after)
+        sizes = _named(dataset, raw, news, after)
         keys = [*sizes][: raw_layer.BATCH]
         upto = keys[-1] if len(sizes) > raw_layer.BATCH else ""
-        differing = _differing(raw, news, bucket, {key: sizes[key] for key in keys}, pool)
+        differing = _differing(dataset, raw, news, bucket, {key: sizes[key] for key in keys}, pool)
         alone = pace.alone and not _found(raw, pace.run)
         taken = _within(differing, pace.objects if alone or not pace.alone else raw_layer.BATCH)
         if len(taken) < len(differing):
             upto = taken[-1].key
         if alone:
-            told = [_alone(raw, news, bucket, one, pace.run, form) for one in taken]
+            told = [_alone(dataset, raw, news, bucket, one, pace.run) for one in taken]
         else:
-            told = [*pool.map(lambda one: _next(bucket, one, pace.run, form), taken)]
+            told = [*pool.map(lambda one: _next(bucket, dataset, one, pace.run), taken)]
     parts = [part for parts in told for part in parts]
     return Desired(table_rows(parts, raw.kinds), new=True, more=bool(upto), marks=_marks(raw, parts)), upto
 
@@ -117,14 +116,15 @@ def _marks(raw: Table, parts: Sequence[Generation]) -> dict[str, int]:
     return {RECALL: raw_layer.recall_at(raw, table_rows([Generation(part.head) for part in parts], raw.kinds))}
 
 
-def _named(raw: Table, news: News, after: str) -> dict[str, int | None]:
+def _named(dataset: Dataset, raw: Table, news: News, after: str) -> dict[str, int | None]:
     """The next keys, one more than a batch, that an event names, and the largest size that one tells.
 
-    Without events whose version raw has read.
+    Without events whose version raw has read, as it is now to be read.
     """
     events = news.source.scan() if news.changes is None else news.changes.lazy()
     created = pl.when(pl.col("kind") == "created").then("version_id").alias("version_id")
     settled = (pl.col("_object") > after) & pl.col("_state").is_in(["read", "refused"])
+    settled &= pl.col("_reading").fill_null("") == dataset.reading
     read = heads(raw).filter(settled).select(key="_object", version_id="_object_version")
     named = (
         events.filter(pl.col("key") > after)
@@ -156,7 +156,12 @@ class Differing:
 
 
 def _differing(
-    raw: Table, news: News, bucket: Bucket, sizes: dict[str, int | None], pool: ThreadPoolExecutor
+    dataset: Dataset,
+    raw: Table,
+    news: News,
+    bucket: Bucket,
+    sizes: dict[str, int | None],
+    pool: ThreadPoolExecutor,
 ) -> list[Differing]:
     """The objects that are not as their heads say.
 
@@ -171,7 +176,7 @@ def _differing(
     unlike = {
         key: look
         for key, look in looks.items()
-        if isinstance(look, Unreachable) or not same(look, known.get(key), why.get(key))
+        if isinstance(look, Unreachable) or not same(look, known.get(key), dataset.reading, why.get(key))
     }
     inside = raw_layer.members(raw, unlike.keys() & known.keys())
     seen = [
@@ -195,8 +200,8 @@ def _removals(raw: Table, news: News, gone: list[str]) -> dict[str, Removal]:
     return removals(news.source, news.source.part.value, dict.fromkeys(gone) | written)
 
 
-def _next(bucket: Bucket, one: Differing, run: str, form: Format | None) -> list[Generation]:
-    return next_generations(bucket, one.key, one.known, run, form, one.removal)
+def _next(bucket: Bucket, dataset: Dataset, one: Differing, run: str) -> list[Generation]:
+    return next_generations(bucket, dataset, one.key, one.known, run, one.removal)
 
 
 def _unless(replayed: dict[str, int], head: Head) -> Head:
@@ -228,24 +233,25 @@ def _found(raw: Table, run: str) -> bool:
 
 
 def _alone(
-    raw: Table, news: News, bucket: Bucket, one: Differing, run: str, form: Format | None
+    dataset: Dataset, raw: Table, news: News, bucket: Bucket, one: Differing, run: str
 ) -> list[Generation]:
     """The object's next generations, read behind a head that says so; refused if such heads tell of deaths."""
     found = _look(bucket, one.key)
     if not isinstance(found, Identity):
-        return _next(bucket, one, run, form)
-    trials = _trials(raw, found)
+        return _next(bucket, dataset, one, run)
+    trials = _trials(dataset, raw, found)
     if trials and datetime.now(UTC) - trials[-1]["_ingested_at"] < TRIAL:
         raise Conflict(f"{one.key}: run {trials[-1]['_run']} began to read it less than {TRIAL} ago")
     if len(trials) >= TRIALS:
-        return [refused(found, one.known.last, run, DIED)]
-    trying = {**began(one.key, one.known.last, run), **content(found), "_state": TRYING}
-    raw.append(table_rows([Generation(trying)], raw.kinds), [cursor_after(raw, news, CODE, more=True)], KEY)
-    return next_generations(bucket, one.key, replace(one.known, last=trying), run, form)
+        return [refused(found, one.known.last, run, dataset.reading, DIED)]
+    trying = {**began(one.key, one.known.last, run), **content(found, dataset.reading), "_state": TRYING}
+    standing = cursor_after(raw, news, raw_layer.code(dataset), more=True)
+    raw.append(table_rows([Generation(trying)], raw.kinds), [standing], KEY)
+    return next_generations(bucket, dataset, one.key, replace(one.known, last=trying), run)
 
 
-def _trials(raw: Table, found: Identity) -> list[Head]:
+def _trials(dataset: Dataset, raw: Table, found: Identity) -> list[Head]:
     """The heads of runs that began to read this very content alone and said no more, the oldest first."""
     told = heads(raw).filter(pl.col("_object") == found.key).sort("_generation").collect().to_dicts()
-    last = max((n for n, h in enumerate(told) if h["_state"] != TRYING or not is_of(found, h)), default=-1)
-    return told[last + 1 :]
+    others = (n for n, h in enumerate(told) if h["_state"] != TRYING or not is_of(found, h, dataset.reading))
+    return told[max(others, default=-1) + 1 :]

@@ -30,7 +30,7 @@ def lagging(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str,
 
 def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: Items) -> str | None:
     table = lake.open(raw.name(dataset.name))
-    if raw.lag(lake, dataset.name) or (table and raw.recalls(table)):
+    if raw.lag(lake, dataset.name, raw.code(dataset)) or (table and raw.recalls(table)):
         return f"raw/{dataset.name}"
     if table is None:
         return None
@@ -64,7 +64,7 @@ def distances(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[st
     """How far each table is from its source: raw in events, the others in commits, the farthest source's."""
     found: dict[str, int] = {}
     for name, dataset in datasets.items():
-        found[raw.name(name)] = raw.lag(lake, name)
+        found[raw.name(name)] = raw.lag(lake, name, raw.code(dataset))
         if source := lake.open(raw.name(name)):
             for layer in ("cleaned", "quarantine", "balance"):
                 found[f"{layer}/{name}"] = distance(lake, f"{layer}/{name}", by_heads(source), dataset.fingerprint)

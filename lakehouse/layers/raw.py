@@ -45,6 +45,7 @@ HEAD = schema(
         "_size": pl.Int64,
         "_records": pl.Int64,
         "_reason": pl.String,
+        "_reading": pl.String,
     }
 )
 SCHEMA = schema({**HEAD, "_record": pl.Int64, "_text": pl.String, "_bad": pl.String})
@@ -58,8 +59,15 @@ def open_raw(lake: Lake, dataset: str) -> Table:
     return lake.ensure(name(dataset), SCHEMA, partition_by=["_part"])
 
 
+def code(dataset: Dataset) -> str:
+    """What a cursor of raw says of how its objects were read."""
+    return f"{CODE} {dataset.reading}".rstrip()
+
+
 def heads(raw: Table) -> pl.LazyFrame:
-    return raw.scan().filter(pl.col("_part") == "head").select(list(HEAD))
+    """The head rows. A table that was made before a column of theirs was thought of has none of it."""
+    later = [pl.lit(None, dtype=HEAD[c]).alias(c) for c in HEAD if c not in raw.columns]
+    return raw.scan().filter(pl.col("_part") == "head").with_columns(later).select(list(HEAD))
 
 
 def last_heads(raw: Table, objects: Iterable[str] | None = None) -> pl.LazyFrame:
@@ -138,15 +146,18 @@ def withheld(raw: Table) -> pl.LazyFrame:
     return asked.filter(pl.col("_state") == WITHHELD).select("_object", "at")
 
 
-def lag(lake: Lake, dataset: str) -> int:
-    """Events in the inbox that raw has not read, for this dataset alone. Told from the two logs."""
+def lag(lake: Lake, dataset: str, code: str = CODE) -> int:
+    """Events in the inbox that raw has not read, for this dataset alone. Told from the two logs.
+
+    All of them, where they were read otherwise than by this `code`.
+    """
     box = lake.open(inbox.NAME)
     if box is None:
         return 0
     part = inbox.of(box, dataset)
     raw = lake.open(name(dataset))
     cursor = raw.cursor(inbox.NAME) if raw else None
-    known = cursor.rows if cursor and cursor.stamp == cursor_at(part, CODE).stamp else 0
+    known = cursor.rows if cursor and cursor.stamp == cursor_at(part, code).stamp else 0
     return abs((part.rows or 0) - (known or 0))
 
 
