@@ -151,6 +151,8 @@ def load(package: str = "lakehouse.datasets") -> dict[str, Dataset]:
 def check(found: Sequence[Dataset]) -> dict[str, Dataset]:
     """The datasets by name; refuses doubled names, overlapping globs and unknown upstreams."""
     datasets = {d.name: d for d in found}
+    if "undeclared" in datasets:
+        raise DeclarationError("no dataset can be named undeclared: the runs of prefixes without one are")
     if len(datasets) < len(found):
         raise DeclarationError("two datasets have one name")
     for one, other in combinations(found, 2):

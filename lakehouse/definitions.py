@@ -4,6 +4,7 @@ import dagster as dg
 from dagster_aws.s3 import S3Resource
 
 from lakehouse.dataset import load
+from lakehouse.layers import undeclared
 from lakehouse.layers.lag import servings_of
 from lakehouse.orchestration import assets, daily, pictures, sensor
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SNSResource, SQSResource
@@ -24,6 +25,9 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
         selection = dg.AssetSelection.assets(*keys) - whole
         described = f"Carry what landed for {name} down the road."
         jobs.append(dg.define_asset_job(name, selection, description=described, executor_def=executor))
+    described = "Carry what landed where no dataset claims it into raw."
+    rest = dg.AssetSelection.assets(["raw", undeclared.NAME])
+    jobs.append(dg.define_asset_job(undeclared.NAME, rest, description=described, executor_def=executor))
     s3, sqs, dynamodb = S3Resource(), SQSResource(), DynamoDBResource()
     lakehouse = LakehouseResource(s3=s3, sqs=sqs, dynamodb=dynamodb)
     return dg.Definitions(

@@ -25,6 +25,7 @@ VARIABLES = {
     "queue_url": "LAKEHOUSE_QUEUE_URL",
     "dead_letter_url": "LAKEHOUSE_DEAD_LETTER_QUEUE_URL",
     "table_prefix": "LAKEHOUSE_TABLE_PREFIX",
+    "undeclared": "LAKEHOUSE_UNDECLARED",
 }
 """Where each setting comes from."""
 
@@ -44,6 +45,8 @@ class Settings:
     dead_letter_url: str | None
     table_prefix: str
     """Before every DynamoDB table's name."""
+    undeclared: str = "on"
+    """Whether what no dataset claims lands in a raw table of its prefix: `on` or `off`."""
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -56,6 +59,7 @@ class Settings:
             queue_url=told["queue_url"],
             dead_letter_url=told["dead_letter_url"],
             table_prefix=environment.get(VARIABLES["table_prefix"], "lakehouse-"),
+            undeclared=told["undeclared"] or "on",
         )
 
     def required(self, name: str) -> str:

@@ -23,7 +23,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Budget, Queue
-from lakehouse.layers import balance, cleaned, ingest, serving
+from lakehouse.layers import balance, cleaned, ingest, serving, undeclared
 from lakehouse.local import aws
 
 SECOND = "TEST_ON_MOTO"
@@ -91,6 +91,7 @@ class Road:
         return inbox.receive(*place, wait=1, budget=Budget()).height
 
     def hops(self) -> None:
+        undeclared.carry(self.lake, self.bucket, self.datasets)
         for dataset in self.datasets.values():
             ingest.ingest(self.lake, self.bucket, dataset)
             cleaned.clean(self.lake, dataset)

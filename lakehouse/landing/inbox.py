@@ -6,7 +6,7 @@ the hop after this one is indifferent to repeats.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,7 +15,8 @@ import polars as pl
 from lakehouse.dataset import Dataset, route
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.maintenance import tidy
-from lakehouse.lake.table import NONE, Part, schema
+from lakehouse.lake.table import NONE, Part, schema, stamp
+from lakehouse.landing import undeclared
 from lakehouse.landing.events import ObjectEvent, decode, ignorable
 from lakehouse.landing.queue import Budget, Message, Queue
 
@@ -24,6 +25,10 @@ PARKED, UNROUTED, IGNORED = "_parked", "_unrouted", "_ignored"
 REPLAY = "replay"
 """The name of an event that asks for an object to be read again though it is as its head says."""
 REACH = 500
+ROUTES = "routes"
+"""The mark that tells by which datasets the events were last routed."""
+REROUTED = 10_000
+"""Objects that one commit sends another way."""
 TIME = pl.Datetime("us", "UTC")
 SCHEMA = schema(
     {
@@ -59,46 +64,103 @@ def of(box: Table, dataset: str) -> Table:
 
 
 def receive(
-    queue: Queue, bucket: str, lake: Lake, datasets: dict[str, Dataset], *, wait: int, budget: Budget
+    queue: Queue,
+    bucket: str,
+    lake: Lake,
+    datasets: dict[str, Dataset],
+    *,
+    wait: int,
+    budget: Budget,
+    prefixes: bool = True,
 ) -> pl.DataFrame:
     """One tick: drain, append, delete. Gives the records; messages not deleted come again.
 
-    `bucket`: the name of the landing bucket. Another's objects cannot be got from it.
+    `bucket`: the name of the landing bucket. Another's objects cannot be got from it. `prefixes`: whether what no
+    dataset claims goes to a table of its prefix.
     """
     messages = queue.drain(budget, wait)
     if not messages:
         return pl.DataFrame(schema=SCHEMA)
-    rows = records(messages, bucket, datasets)
     box = open_inbox(lake)
+    known = undeclared.known(box, datasets) if prefixes else None
+    rows = records(messages, bucket, datasets, known)
     box.append(rows)
     queue.delete(messages)
     tidy(box)
     return rows
 
 
-def records(messages: Iterable[Message], bucket: str, datasets: dict[str, Dataset]) -> pl.DataFrame:
-    """The inbox rows of some messages: each event, and each foreign message with its body and reason."""
+def records(
+    messages: Iterable[Message], bucket: str, datasets: dict[str, Dataset], known: set[str] | None = None
+) -> pl.DataFrame:
+    """The inbox rows of some messages: each event, and each foreign message with its body and reason.
+
+    `known`: the tables of prefixes that no dataset claims; new ones are added. None: there are to be none.
+    """
     now = datetime.now(UTC)
     rows: list[dict[str, object]] = []
     for message in messages:
         shared = {"message_id": message.id, "sent_at": message.sent_at, "received_at": now}
         decoded = decode(message.body)
         for event in decoded.events:
-            name, reason = _routed(event, bucket, datasets)
+            name, reason = _routed(event, bucket, datasets, known)
             rows.append({**vars(event), **shared, "dataset": name, "reason": reason})
         if decoded.parked:
             rows.append({**shared, "dataset": PARKED, "reason": decoded.parked, "body": message.body})
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def _routed(event: ObjectEvent, bucket: str, datasets: dict[str, Dataset]) -> tuple[str, str | None]:
+def _routed(
+    event: ObjectEvent, bucket: str, datasets: dict[str, Dataset], known: set[str] | None = None
+) -> tuple[str, str | None]:
     """Where an event belongs, and why, if that is no dataset."""
     if event.bucket != bucket:
         return UNROUTED, f"of the bucket {event.bucket}, where {bucket} is the landing bucket"
     if reason := ignorable(event.key):
         return IGNORED, reason
-    name = route(datasets, event.key)
-    return (name, None) if name else (UNROUTED, "no dataset claims this key")
+    return _placed(event.key, datasets, known)
+
+
+def _placed(key: str, datasets: dict[str, Dataset], known: set[str] | None) -> tuple[str, str | None]:
+    name, reason = route(datasets, key), "no dataset claims this key"
+    if name is None and known is not None:
+        name, told = undeclared.place(datasets, key, known)
+        reason = told or reason
+        known |= {name} if name else set()
+    return (name, None) if name else (UNROUTED, reason)
+
+
+def reroute(lake: Lake, bucket: str, datasets: dict[str, Dataset], *, prefixes: bool = True) -> int:
+    """Once after the datasets changed: announce what lies elsewhere than it now belongs; gives how many objects.
+
+    What belongs to a dataset by whose name its prefix already had a table lies there. The mark goes with the last
+    part: who dies before it begins anew, and an object announced twice is looked at twice.
+    """
+    box = lake.open(NAME)
+    routes = stamp(*sorted(f"{d.name} {d.landing}" for d in datasets.values()), str(prefixes))
+    if box is None or box.mark(ROUTES) == routes:
+        return 0
+    known = undeclared.known(box, datasets) if prefixes else None
+    astray = [*_astray(box, bucket, datasets, known)]
+    for start in range(0, len(astray) or 1, REROUTED):
+        part = astray[start : start + REROUTED]
+        last = start + REROUTED >= len(astray)
+        box.append(_announced(part, "reroute"), marks={ROUTES: routes} if last else {})
+    tidy(box)
+    return len(astray)
+
+
+def _astray(
+    box: Table, bucket: str, datasets: dict[str, Dataset], known: set[str] | None
+) -> Iterator[tuple[str, str]]:
+    """(dataset, key) of the objects whose newest event is not where it now belongs."""
+    ours = pl.col("bucket").is_null() | (pl.col("bucket") == bucket)
+    events = box.scan().filter(ours & ~pl.col("dataset").is_in([PARKED, IGNORED]))
+    newest = events.group_by("key").agg(pl.col("dataset").sort_by("received_at").last()).sort("key").collect()
+    for key, stands in newest.iter_rows():
+        name, _ = _placed(key, datasets, known)
+        if name not in (stands, UNROUTED):
+            yield name, key
 
 
 def reread(rows: pl.DataFrame, bucket: str, datasets: dict[str, Dataset]) -> pl.DataFrame | None:
@@ -108,7 +170,7 @@ def reread(rows: pl.DataFrame, bucket: str, datasets: dict[str, Dataset]) -> pl.
         again = records([Message(told["message_id"], "", told["body"], told["sent_at"])], bucket, datasets)
     else:
         events = [{c: row[c] for c in ObjectEvent.__annotations__} for row in rows.to_dicts()]
-        routed = [_routed(ObjectEvent(**event), bucket, datasets) for event in events]
+        routed = [_routed(ObjectEvent(**event), bucket, datasets, None) for event in events]
         names, reasons = zip(*routed, strict=True)
         again = rows.with_columns(pl.Series("dataset", names), pl.Series("reason", reasons, pl.String))
     return None if set(again["dataset"]) & {PARKED, UNROUTED} else again
@@ -121,11 +183,17 @@ def announce(
 
     `generations`: of each key the generation that a replay asks to be read again, and no later one.
     """
-    now = datetime.now(UTC)
-    shared = {"dataset": dataset, "kind": "created", "event_name": event, "sent_at": now, "received_at": now}
-    rows = [{**shared, "key": k, "sequencer": str(generations[k]) if k in generations else None} for k in keys]
-    if rows:
+    rows = _announced([(dataset, key) for key in keys], event)
+    if len(rows):
+        asked = [str(generations[key]) if key in generations else None for key in rows["key"]]
+        rows = rows.with_columns(pl.Series("sequencer", asked, pl.String))
         box = open_inbox(lake)
-        box.append(pl.DataFrame(rows, schema=SCHEMA))
+        box.append(rows)
         tidy(box)
     return len(rows)
+
+
+def _announced(objects: Iterable[tuple[str, str]], event: str) -> pl.DataFrame:
+    now = datetime.now(UTC)
+    shared = {"kind": "created", "event_name": event, "sent_at": now, "received_at": now}
+    return pl.DataFrame([{**shared, "dataset": name, "key": key} for name, key in objects], schema=SCHEMA)

@@ -9,7 +9,7 @@ from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.hop import cursor_at, lags
 from lakehouse.lake.table import Glance
-from lakehouse.layers import raw
+from lakehouse.layers import raw, undeclared
 from lakehouse.layers.portion import by_heads
 from lakehouse.layers.serving import awaits
 
@@ -22,9 +22,11 @@ def servings_of(datasets: dict[str, Dataset], name: str) -> list[Serving]:
 
 
 def lagging(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str, str]:
-    """The datasets with work to do, and the first table of each that lags."""
+    """The datasets with work to do, and the first table of each that lags; prefixes without one as one."""
     lake = Glance(lake.root, lake.storage_options)
     found = {name: _first(lake, datasets, dataset, items) for name, dataset in datasets.items()}
+    if prefixes := undeclared.behind(lake, datasets):
+        found[undeclared.NAME] = raw.name(prefixes[0])
     return {name: table for name, table in found.items() if table}
 
 
@@ -68,6 +70,8 @@ def distances(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[st
         if source := lake.open(raw.name(name)):
             for layer in ("cleaned", "quarantine", "balance"):
                 found[f"{layer}/{name}"] = distance(lake, f"{layer}/{name}", by_heads(source), dataset.fingerprint)
+    for name in undeclared.tables(lake, datasets):
+        found[raw.name(name)] = raw.lag(lake, name)
     for serving in (s for d in datasets.values() for s in d.serving):
         table = f"serving/{serving.name}"
         sources = [t for u in serving.upstreams if (t := lake.open(f"cleaned/{u}"))]

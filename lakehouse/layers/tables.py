@@ -1,4 +1,4 @@
-"""datasets → tables: the names follow from what is declared, so that no store is ever listed."""
+"""datasets → tables: the names follow from what is declared and what landed, so that no store is ever listed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake, Table
 from lakehouse.landing import inbox, reconcile
-from lakehouse.layers import raw
+from lakehouse.layers import raw, undeclared
 
 OPENERS = 8
 
@@ -25,6 +25,7 @@ def names(datasets: dict[str, Dataset]) -> list[str]:
 
 
 def standing(lake: Lake, datasets: dict[str, Dataset]) -> dict[str, Table]:
-    """The tables that somebody has made, opened, by name."""
+    """The tables that somebody has made, opened, by name; after the datasets' those of prefixes without one."""
+    found = [*names(datasets), *(raw.name(prefix) for prefix in undeclared.tables(lake, datasets))]
     with ThreadPoolExecutor(OPENERS) as pool:
-        return {t.name: t for t in pool.map(lake.open, names(datasets)) if t}
+        return {t.name: t for t in pool.map(lake.open, found) if t}

@@ -15,7 +15,7 @@ from lakehouse.dynamodb import sync
 from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Lake
 from lakehouse.landing.objects import Bucket
-from lakehouse.layers import raw
+from lakehouse.layers import raw, undeclared
 from lakehouse.layers.lag import lagging
 from lakehouse.layers.tables import standing
 from lakehouse.local import feed
@@ -84,7 +84,7 @@ def _settle(
 
 
 def _known(lake: Lake, datasets: dict[str, Dataset]) -> set[Upload]:
-    tables = [t for name in datasets if (t := lake.open(raw.name(name)))]
+    tables = [t for name in (*datasets, *undeclared.tables(lake, datasets)) if (t := lake.open(raw.name(name)))]
     return {row for t in tables for row in raw.heads(t).select("_object", "_object_version").collect().iter_rows()}
 
 

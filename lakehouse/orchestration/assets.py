@@ -12,7 +12,7 @@ from lakehouse.dynamodb import sync
 from lakehouse.dynamodb.table import Written
 from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.landing import inbox
-from lakehouse.layers import balance, cleaned, raw, refused, serving
+from lakehouse.layers import balance, cleaned, raw, refused, serving, undeclared
 from lakehouse.layers.ingest import ingest
 from lakehouse.orchestration.metadata import LISTED, schema_of, table_of
 from lakehouse.orchestration.resources import LakehouseResource
@@ -24,7 +24,7 @@ ABOUT = ["_object", "_generation", "_state", "_records", "_size"]
 
 def build(datasets: dict[str, Dataset]) -> list[Any]:
     """Every asset of every dataset."""
-    found: list[Any] = [_inbox()]
+    found: list[Any] = [_inbox(), _undeclared(datasets)]
     for dataset in datasets.values():
         found += [_raw(dataset), _cleaned(dataset), _checks(dataset)]
         for one in dataset.serving:
@@ -66,14 +66,58 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         lake = lakehouse.lake
         done = ingest(lake, lakehouse.bucket(), dataset, run=run.run_id, failures=failures)
         heads = heads_of(lake, context, dataset.name)
-        unread = heads.filter(pl.col("_state").is_in(["refused", raw.WITHHELD]))
-        reasons = unread.select(pl.col("_reason").alias("reason"), "_object", "_state")
         return dg.MaterializeResult(
             **_told(lake, done, heads, columns=True),
-            check_results=[checked("readable", reasons, warn=True)],
+            check_results=[checked("readable", _unread(heads), warn=True)],
         )
 
     return asset
+
+
+def _undeclared(datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
+    """One asset, since assets are what is declared: its metadata names the tables."""
+    key = ["raw", undeclared.NAME]
+
+    @dg.asset(
+        key=key,
+        deps=[["landing", "inbox"]],
+        group_name="raw",
+        kinds={"deltalake", "s3"},
+        owners=OWNERS,
+        description="Objects that no dataset claims: a raw table a prefix. `lakehouse infer PREFIX` declares one.",
+        check_specs=[dg.AssetCheckSpec("readable", asset=key, description=READABLE)],
+    )
+    def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
+        lake, run = lakehouse.lake, context.run
+        failures = int(run.tags.get(FAILURES, "0"))
+        undeclared.carry(lake, lakehouse.bucket(), datasets, run=run.run_id, failures=failures)
+        names = undeclared.tables(lake, datasets)
+        heads = undeclared.heads_of(lake, names, run.run_id)
+        tables = [t for name in names if (t := lake.open(raw.name(name)))]
+        about = [(t.name, t.count, t.version, ", ".join(_own(t))) for t in tables]
+        told = pl.DataFrame(about, schema=["table", "rows", "version", "columns"], orient="row")
+        return dg.MaterializeResult(
+            metadata={
+                "tables": table_of(told),
+                "objects": table_of(heads.select(ABOUT)),
+                "objects_read": len(heads),
+                "dagster/row_count": sum(t.count for t in tables),
+                "dagster/storage_kind": "deltalake",
+            },
+            check_results=[checked("readable", _unread(heads), warn=True)],
+        )
+
+    return asset
+
+
+def _own(table: Table) -> list[str]:
+    """A raw table's columns that its files brought."""
+    return [c for c in table.columns if not c.startswith("_")]
+
+
+def _unread(heads: pl.DataFrame) -> pl.DataFrame:
+    unread = heads.filter(pl.col("_state").is_in(["refused", raw.WITHHELD]))
+    return unread.select(pl.col("_reason").alias("reason"), "_object", "_state")
 
 
 BALANCE = (

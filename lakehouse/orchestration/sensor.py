@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -65,9 +66,11 @@ def tick(
     """
     end, bucket = time.monotonic() + TICK_SECONDS, lakehouse.settings.required("bucket")
     queue, wait = Rationed(lakehouse.queue(), BUDGET), 0
-    received = pl.DataFrame(schema=inbox.SCHEMA)
+    received, prefixes = pl.DataFrame(schema=inbox.SCHEMA), lakehouse.settings.undeclared != "off"
+    inbox.reroute(lakehouse.lake, bucket, datasets, prefixes=prefixes)
+    take = partial(inbox.receive, queue, bucket, lakehouse.lake, datasets, prefixes=prefixes)
     while True:
-        received.extend(inbox.receive(queue, bucket, lakehouse.lake, datasets, wait=wait, budget=queue.left))
+        received.extend(take(wait=wait, budget=queue.left))
         behind = lagging(lakehouse.lake, datasets, lakehouse.items)
         requests = [*_requests(instance, behind, datasets)]
         left = int(end - time.monotonic())

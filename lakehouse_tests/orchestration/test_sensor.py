@@ -46,8 +46,8 @@ class Stream:
 
     PATIENCE = 50
 
-    def __init__(self, each: int) -> None:
-        self.each, self.received, self._numbers = each, 0, count()
+    def __init__(self, each: int, prefix: str = "flights") -> None:
+        self.prefix, self.each, self.received, self._numbers = prefix, each, 0, count()
 
     def receive_message(self, **_: Any) -> dict[str, Any]:
         self.received += self.each
@@ -58,7 +58,7 @@ class Stream:
         return {}
 
     def _message(self, number: int) -> dict[str, Any]:
-        thing = {"bucket": {"name": "b"}, "object": {"key": f"flights/{number}.csv"}}
+        thing = {"bucket": {"name": "b"}, "object": {"key": f"{self.prefix}/{number}.csv"}}
         body = json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": thing}]})
         return {"MessageId": str(number), "ReceiptHandle": str(number), "Body": body}
 
@@ -114,7 +114,7 @@ def test_only_runs_that_ended_in_the_raw_step_make_the_next_read_less_at_once(
 
 
 def ticked(instance: dg.DagsterInstance, lake: Lake, stream: Stream) -> dg.SensorResult:
-    settings = SimpleNamespace(required=lambda _: "b")
+    settings = SimpleNamespace(required=lambda _: "b", undeclared="on")
     queue = Queue(stream, "url")
     place: Any = SimpleNamespace(settings=settings, queue=lambda: queue, lake=lake, items=lambda _: None)
     return sensor.tick(instance, place, load())
@@ -158,6 +158,17 @@ def test_a_tick_tells_the_objects_that_it_received_and_how_many_events_there_are
         numbers = [int(one.data["key"].removeprefix("flights/").removesuffix(".csv")) for one in objects]
         assert min(numbers) >= turn * 60
         assert objects[0].data["dataset"] == "flights"
+
+
+def test_what_no_dataset_claims_has_a_run_of_its_own(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    (request,) = ticked(instance, lake, Stream(1, "orders")).run_requests or []
+    assert (request.job_name, request.tags["lakehouse/behind"]) == ("undeclared", "raw/orders")
+    box = lake.open(inbox.NAME)
+    assert box is not None
+    assert box.mark(inbox.ROUTES) is None
+    ticked(instance, lake, Stream(0))
+    assert inbox.open_inbox(lake).mark(inbox.ROUTES)
 
 
 def test_every_table_of_every_dataset_is_an_asset_with_its_lineage() -> None:
