@@ -154,8 +154,15 @@ def test_any_other_type_key_or_set_of_columns_ends_as_a_table_made_at_once(
     settled(back)
 
 
-def test_a_column_that_the_contract_dropped_leaves_every_table(prices: Road) -> None:
+def test_a_column_that_the_contract_dropped_stays_as_one_that_only_files_have(prices: Road) -> None:
     by(prices, Noteless).hops()
+    assert held(prices, column="note") == {1: "x", 3: "x", 4: "x", 5: "y"}
+    settled(by(prices, Noteless))
+
+
+def test_a_column_that_the_contract_dropped_leaves_every_table_of_a_dataset_that_rescues(prices: Road) -> None:
+    noteless = replace(WHOLE, contract=Noteless, schema_evolution="rescue")
+    replace(prices, datasets={"prices": noteless}).hops()
     assert "note" not in table(prices, "cleaned/prices").columns
     assert "note" not in table(prices, "serving/listed").columns
     assert all("note" not in item for item in items(prices, SERVING[1]).values())

@@ -347,7 +347,8 @@ class Table:
 
         Both hold at most one row a key; keys hold no null. With nothing to write the cursors move by an empty
         append, since a merge that changes nothing makes no commit. Not streamed, because only then does the merge
-        skip the files whose statistics lie outside the keys; bounds of our own add nothing to that.
+        skip the files whose statistics lie outside the keys; bounds of our own add nothing to that. New columns
+        join the schema by a commit before it: a merge that brings a time without a zone into it is refused.
         """
         if upserts.is_empty() and deletes.is_empty():
             return self.append(upserts, cursors)
@@ -360,16 +361,17 @@ class Table:
         )
         values = {c: f"s.`{c}`" for c in upserts.columns}
         match = " AND ".join(f"t.`{k}` = s.`{k}`" for k in key)
+        commit = _commit(cursors)
         try:
+            self._grow(upserts, commit)
             (
                 self.delta.merge(
                     source.to_arrow(),
                     match,
                     source_alias="s",
                     target_alias="t",
-                    merge_schema=True,
                     streamed_exec=False,
-                    commit_properties=_commit(cursors),
+                    commit_properties=commit,
                     post_commithook_properties=HOOKS,
                 )
                 .when_matched_delete(f"s.{REMOVED}")

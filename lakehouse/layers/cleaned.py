@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, cast
 
 import dataframely as dy
 import polars as pl
@@ -17,6 +16,8 @@ from lakehouse.lake.table import schema, storable
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.portion import Portion, bounded, portion, told
 from lakehouse.layers.raw import ORIGIN
+from lakehouse.layers.rescued import RESCUED, as_json
+from lakehouse.layers.shape import Ledger, columns, shaped
 
 BAD = schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "_text": pl.String})
 
@@ -85,15 +86,18 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
         _forbid(dataset, news, taken, parts)
     if taken.first and parts.raised and parts.good.is_empty() and _filled(target):
         raise parts.raised[-1]
-    batch = storable(parts.good)
+    batch = _spelled(storable(parts.good), target)
+    anew = taken.first or target.retyped(batch)
     stood = batch.clear().lazy() if target.retyped(batch) else target.scan()
+    batch = batch if anew else _beside(batch, target)
     held = _like(batch, stood.filter(taken.held()))
     scope = pl.concat([batch, held]).select(dataset.keys).unique()
     believed = pl.col("_object").is_in(taken.past) if taken.whole else ~taken.held()
     rest = stood.join(scope.lazy(), on=dataset.keys, how="semi").filter(believed)
     rows = newest(dataset, pl.concat([batch, _like(batch, rest)]))
     if not taken.whole and not (keys := _outdone(dataset, held, rows)).is_empty():
-        rows = newest(dataset, pl.concat([rows, *_elsewhere(dataset, taken, keys)]))
+        others = (_spelled(part, target) for part in _elsewhere(dataset, taken, keys))
+        rows = newest(dataset, pl.concat([rows, *others], how="diagonal"))
     return Desired(rows, scope, more=not taken.last, first=taken.first), taken.after
 
 
@@ -111,6 +115,18 @@ def _forbid(dataset: Dataset, news: News, taken: Portion, parts: Split) -> None:
 def _forbidden(dataset: Dataset, bad: pl.DataFrame) -> pl.DataFrame:
     broken = pl.col("_rules").str.split(", ").list.set_intersection([*dataset.fail])
     return bad.filter(broken.list.len() > 0).select("_object", "_record", "_rules")
+
+
+def _spelled(rows: pl.DataFrame, target: Table) -> pl.DataFrame:
+    """Column names as the table spells them: Delta tells no upper from lower case."""
+    known = {c.lower(): c for c in target.columns}
+    return rows.rename({c: known.get(c.lower(), c) for c in rows.columns})
+
+
+def _beside(rows: pl.DataFrame, target: Table) -> pl.DataFrame:
+    """The rows with the columns that other files brought into the table."""
+    more = {c: kind for c, kind in target.kinds.items() if c not in rows.columns}
+    return rows.with_columns(pl.lit(None, dtype=kind).alias(c) for c, kind in more.items())
 
 
 def _filled(target: Table) -> bool:
@@ -199,7 +215,7 @@ def split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     first = pl.col("_object").is_in(objects.head(len(objects) // 2).to_list())
     one, other = split(dataset, rows.filter(first)), split(dataset, rows.filter(~first))
     return Split(
-        pl.concat([one.good, other.good]),
+        pl.concat([one.good, other.good], how="diagonal_relaxed"),
         pl.concat([one.bad, other.bad]),
         pl.concat([one.dropped, other.dropped]),
         one.raised + other.raised,
@@ -209,7 +225,8 @@ def split(dataset: Dataset, rows: pl.DataFrame) -> Split:
 def _none(dataset: Dataset) -> Split:
     """What no records split into. Told by the contract: `clean` may need columns that only a file brings."""
     origin = pl.DataFrame(schema={c: BAD[c] for c in ORIGIN})
-    good = pl.concat([dataset.contract.create_empty(), origin], how="horizontal")
+    further = {RESCUED: pl.String} if dataset.schema_evolution == "rescue" else {}
+    good = pl.concat([dataset.contract.create_empty(), pl.DataFrame(schema=further), origin], how="horizontal")
     return Split(good, pl.DataFrame(schema=BAD), origin)
 
 
@@ -223,17 +240,16 @@ def _refused(dataset: Dataset, rows: pl.DataFrame, error: Exception) -> Split:
 def _split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     rows = rows.with_row_index("_row")
     readable = rows.filter(pl.col("_bad").is_null())
-    table = _absent(_through_clean(dataset, _columns(readable, dataset.contract)), dataset.contract)
-    typed, unparsed = _temporal(table, dataset.contract)
+    ledger = Ledger()
+    table = _absent(_through_clean(dataset, columns(readable, dataset.contract, ledger)), dataset.contract)
+    shape = shaped(table, dataset, ledger)
     contract = _unkeyed(dataset.contract)
-    fit, failure = contract.filter(typed, cast=True)
+    fit, failure = contract.filter(shape.table, cast=True)
     good: pl.DataFrame = fit
-    broken = unparsed.unpivot(index="_row", variable_name="_rules", value_name="_broken")
-    broken = broken.filter(pl.col("_broken").cast(pl.Boolean))
     faults = pl.concat(
         [
             rows.filter(pl.col("_bad").is_not_null()).select("_row", pl.col("_bad").alias("_rules")),
-            broken.select("_row", pl.col("_rules").str.replace("^_broken:", "") + "|dtype"),
+            shape.faults,
             _rules(failure.details()),
         ]
     )
@@ -245,25 +261,16 @@ def _split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     origin = rows.select("_row", *ORIGIN)
     sound = good.join(faults.select("_row"), on="_row", how="anti").join(origin, on="_row")
     kept = pl.concat([table.select("_row"), rows.filter(pl.col("_bad").is_not_null()).select("_row")])
-    sound = sound.select(_none(dataset).good.columns)
+    names = [*dataset.contract.column_names(), *shape.further.drop("_row").columns, *ORIGIN]
+    sound = sound.join(shape.further, on="_row").select(names)
     return Split(sound, _bad(rows, faults), origin.join(kept, on="_row", how="anti").drop("_row"))
 
 
 def _bad(rows: pl.DataFrame, faults: pl.DataFrame) -> pl.DataFrame:
     data = [c for c, t in rows.schema.items() if not c.startswith("_") and t != pl.Binary]
-    as_json = pl.struct(data).struct.json_encode() if data else pl.lit(None, dtype=pl.String)
-    text = pl.coalesce(pl.col("_text"), as_json).alias("_text")
-    return rows.with_columns(text).join(faults, on="_row").select(list(BAD))
-
-
-def _columns(rows: pl.DataFrame, contract: type[dy.Schema]) -> pl.DataFrame:
-    """The file's columns, spelled as the contract spells them; of JSON records the contract's columns as text."""
-    wanted = {c.lower(): c for c in contract.column_names()}
-    rows = rows.rename({c: wanted[c.lower()] for c in rows.columns if c.lower() in wanted})
-    if rows["_text"].null_count() == len(rows):
-        return rows
-    told = {c: pl.col("_text").str.json_path_match(f"$['{c}']") for c in contract.column_names()}
-    return rows.with_columns(pl.coalesce([c, t] if c in rows.columns else [t]).alias(c) for c, t in told.items())
+    bad = rows.join(faults, on="_row")
+    text = pl.coalesce(pl.col("_text"), as_json(bad.select(data)) if data else None).alias("_text")
+    return bad.with_columns(text).select(list(BAD))
 
 
 def _through_clean(dataset: Dataset, table: pl.DataFrame) -> pl.DataFrame:
@@ -279,17 +286,6 @@ def _through_clean(dataset: Dataset, table: pl.DataFrame) -> pl.DataFrame:
 def _absent(table: pl.DataFrame, contract: type[dy.Schema]) -> pl.DataFrame:
     absent = [c for c in contract.column_names() if c not in table.columns]
     return table.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in absent)
-
-
-def _temporal(table: pl.DataFrame, contract: type[dy.Schema]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """ISO text to dates and times, and a flag for each value that is none: dataframely casts all but these."""
-    kinds = {n: c.dtype for n, c in contract.columns().items() if c.dtype in (pl.Date, pl.Datetime)}
-    texts = {n: t for n, t in kinds.items() if table.schema.get(n) == pl.String}
-    parsed = table.with_columns(
-        pl.col(n).str.strptime(cast(Any, t), strict=False).alias(n) for n, t in texts.items()
-    )
-    flags = [(table[n].is_not_null() & parsed[n].is_null()).alias(f"_broken:{n}") for n in texts]
-    return parsed, pl.DataFrame([table["_row"], *flags])
 
 
 def _rules(details: pl.DataFrame) -> pl.DataFrame:

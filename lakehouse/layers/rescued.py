@@ -42,24 +42,48 @@ def _fitted(frame: pl.DataFrame, kinds: Mapping[str, pl.DataType]) -> pl.DataFra
 
 def exact(values: pl.Series, kind: pl.DataType) -> pl.Series:
     """The values that `kind` holds exactly, null for the others."""
-    none = pl.Series(values.name, [None], dtype=kind).new_from_index(0, len(values))
     if values.dtype == kind:
         return values
     try:
         if kind == storable_kind(values.dtype) and isinstance(kind, NESTED):
             return values.cast(kind)
         if isinstance(values.dtype, NESTED) or isinstance(kind, NESTED):
-            return none
-        there = values.cast(kind, strict=False)
+            return nothing(values, kind)
+        there = as_text(values) if kind == pl.String() else values.cast(kind, strict=False)
         same = there.cast(values.dtype, strict=False).eq_missing(values)
     except pl.exceptions.PolarsError:
-        return none
+        return nothing(values, kind)
     return there.set(~same, None)
+
+
+def nothing(values: pl.Series, kind: pl.DataType) -> pl.Series:
+    """As many nulls of another type."""
+    return pl.Series(values.name, [None], dtype=kind).new_from_index(0, len(values))
 
 
 def as_json(rows: pl.DataFrame) -> pl.Series:
     """Each row's values that are there, as one JSON object; null where there is none."""
-    return pl.Series([dumped(row) for row in rows.iter_rows(named=True)], dtype=pl.String)
+    return pl.Series([dumped(row) for row in rows.rows(named=True)], dtype=pl.String)
+
+
+def as_text(values: pl.Series) -> pl.Series:
+    """The values as a file of text would tell them: whole numbers without a fraction, times as ISO."""
+    kind = values.dtype
+    if isinstance(kind, pl.Datetime):
+        return values.dt.to_string("iso:strict")
+    if isinstance(kind, (*NESTED, pl.Binary)):
+        return pl.Series(values.name, [as_word(v) for v in values.to_list()], dtype=pl.String)
+    text = values.cast(pl.String)
+    if kind.is_float() or kind.is_decimal():
+        whole = exact(values, pl.Int64()).cast(pl.String)
+        return text.zip_with(whole.is_null(), whole)
+    return text
+
+
+def as_word(value: Any) -> str | None:
+    """A value as a column of text has it; structs and lists as JSON."""
+    told = plain(value)
+    return told if told is None or isinstance(told, str) else json.dumps(told, ensure_ascii=False)
 
 
 def dumped(values: Mapping[str, Any]) -> str | None:

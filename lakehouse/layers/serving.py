@@ -36,7 +36,7 @@ def serve(lake: Lake, serving: Serving, datasets: dict[str, Dataset]) -> Hopped:
     return hop(
         target,
         [partial(upstream, name) for name in serving.upstreams],
-        lambda _, news: _served(serving, news),
+        lambda _, news: _served(serving, grouped(serving, datasets), news),
         key=serving.keys,
         code=serving.fingerprint,
     )
@@ -52,37 +52,43 @@ def compute(serving: Serving, upstreams: list[pl.LazyFrame]) -> pl.DataFrame:
     return serving.compute(*upstreams).collect()
 
 
-def _served(serving: Serving, news: list[News]) -> Desired:
-    scope = _touched(serving, news)
+def grouped(serving: Serving, datasets: dict[str, Dataset]) -> list[bool]:
+    """Of each upstream whether it has the group: by its contract, since a file may bring a column of that name."""
+    return [serving.group in datasets[u].contract.column_names() for u in serving.upstreams]
+
+
+def _served(serving: Serving, having: list[bool], news: list[News]) -> Desired:
+    scope = _touched(serving, having, news)
     frames = [n.source.scan() for n in news]
     if scope is not None:
-        frames = [_within(frame, scope) for frame in frames]
+        frames = _within(frames, having, scope)
     rows = storable(compute(serving, frames))
     if rows.select(serving.keys).is_duplicated().any():
         raise ValueError(f"serving/{serving.name}: {serving.keys} is not unique in what the function returns")
     return Desired(rows, scope)
 
 
-def _touched(serving: Serving, news: list[News]) -> pl.DataFrame | None:
+def _touched(serving: Serving, having: list[bool], news: list[News]) -> pl.DataFrame | None:
     """The group keys that any upstream's change names, before and after; None: all of them."""
     if serving.group is None:
         return None
-    (kind,) = {n.source.scan().collect_schema().get(serving.group) for n in news} - {None}
+    (kind,) = {n.source.kinds[serving.group] for n, has in zip(news, having, strict=True) if has}
     found = [pl.DataFrame(schema={serving.group: kind})]
-    for one in news:
+    for one, has in zip(news, having, strict=True):
         if one.changes is not None and one.changes.is_empty():
             continue
-        if one.whole or serving.group not in one.source.columns:
+        if one.whole or not has:
             return None
         found.append(one.touched([serving.group]))
     return pl.concat(found).unique()
 
 
-def _within(frame: pl.LazyFrame, scope: pl.DataFrame) -> pl.LazyFrame:
-    (group,) = scope.columns
-    if group not in frame.collect_schema().names():
-        return frame
-    return frame.join(scope.lazy(), on=group, how="semi", nulls_equal=True)
+def _within(frames: list[pl.LazyFrame], having: list[bool], scope: pl.DataFrame) -> list[pl.LazyFrame]:
+    """The frames, those that have the group narrowed to the scope."""
+    return [
+        frame.join(scope.lazy(), on=scope.columns, how="semi", nulls_equal=True) if has else frame
+        for frame, has in zip(frames, having, strict=True)
+    ]
 
 
 def disagreement(
@@ -99,12 +105,12 @@ def disagreement(
         return None
     scope = None
     if serving.group:
-        holders = [s for s in (table, *sources) if serving.group in s.columns]
+        holders = [table, *(s for s, has in zip(sources, grouped(serving, datasets), strict=True) if has)]
         values = [s.scan().select(serving.group).unique() for s in holders]
         every = pl.concat(values).unique().sort(serving.group, nulls_last=True).collect()
         scope = every.sample(min(groups, len(every)), seed=seed)
     frames = [s.scan() for s in sources]
-    frames = frames if scope is None else [_within(f, scope) for f in frames]
+    frames = frames if scope is None else _within(frames, grouped(serving, datasets), scope)
     desired = Desired(storable(compute(serving, frames)), scope)
     wrong = difference(table, desired, serving.keys)
     return pl.concat([w.select(serving.keys).cast(pl.String) for w in wrong])
