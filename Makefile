@@ -29,8 +29,11 @@ $(READY): requirements.txt pyproject.toml
 
 # Pins and hashes only: no address of an index is written. Needs uv.
 lock:
-	uv pip compile pyproject.toml --quiet --extra local --extra dashboard --extra dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --quiet --extra aws --extra local --extra dashboard --extra dev --universal \
+		--python-version 3.11 \
 		--generate-hashes --no-emit-index-url --output-file requirements.txt
+	uv pip compile pyproject.toml --quiet --extra aws --universal --python-version 3.11 --constraint requirements.txt \
+		--generate-hashes --no-emit-index-url --no-annotate --output-file deploy/requirements.txt
 
 clean:
 	rm -rf .venv .lakehouse

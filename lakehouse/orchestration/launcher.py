@@ -103,6 +103,10 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         if run is None or run.is_finished:
             return False
         self._instance.report_run_canceling(run)
+        return self.interrupt(run_id)
+
+    def interrupt(self, run_id: str) -> bool:
+        """Ask the run's worker to end; False if none lives on this machine."""
         pid = worker(self._note(run_id))
         if pid is None:
             return False

@@ -210,7 +210,7 @@ def test_no_task_has_a_password_in_its_definition_and_each_has_a_read_only_root(
     for task in ("WebserverTask", "CodeTask", "DaemonTask", "RunTask"):
         (one,) = declared(task)["ContainerDefinitions"]
         assert one["ReadonlyRootFilesystem"] is True
-        assert one["User"] == "lakehouse"
+        assert one["User"] == "10001"
         assert not [e for e in one["Environment"] if "PASSWORD" in e["Name"]]
         assert [s["ValueFrom"] for s in one["Secrets"]] == [{"Fn::Sub": "${DatabaseSecret}:password::"}]
         assert task == "RunTask" or one["HealthCheck"]
