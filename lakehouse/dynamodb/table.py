@@ -15,6 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as Unreachable
 
+from lakehouse import metrics
 from lakehouse.dynamodb.items import (
     CONTROL,
     DELETED,
@@ -371,6 +372,7 @@ def _patiently(call: Callable[[R], Any], request: R) -> Any:
             last: Exception = error
         except (Unreachable, HTTPClientError) as error:
             last = error
+        metrics.add("lakehouse.throttles", 1)
         _pause(attempt)
     raise Throttled(str(last)) from last
 

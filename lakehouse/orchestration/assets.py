@@ -1,12 +1,14 @@
 """datasets → assets: one a table, each a verb of the engine and what it has to tell."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from lakehouse import metrics
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.dynamodb import sync
 from lakehouse.dynamodb.table import Written
@@ -66,6 +68,7 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         lake = lakehouse.lake
         done = ingest(lake, lakehouse.bucket(), dataset, run=run.run_id, failures=failures)
         heads = heads_of(lake, context, dataset.name)
+        metrics.add("lakehouse.bytes", int(heads["_size"].sum()), dataset=dataset.name)
         return dg.MaterializeResult(
             **_told(lake, done, heads, columns=True),
             check_results=[checked("readable", _unread(heads), warn=True)],
@@ -166,6 +169,7 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
             told = _told(lake, done, heads)
             if key == bad:
                 told["metadata"]["refused"] = table_of(refused_now(lake, dataset))
+                metrics.add("lakehouse.quarantine", done.upserted, dataset=dataset.name)
             yield dg.MaterializeResult(asset_key=key, **told)
 
     return assets
@@ -248,6 +252,8 @@ def _dynamodb(one: Serving) -> dg.AssetsDefinition:
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         items = lakehouse.items(one)
         written = sync.publish(lakehouse.lake, one, items) or Written()
+        heads = heads_of(lakehouse.lake, context)
+        _measure(one, written, heads)
         differing = sync.verify_written(lakehouse.lake, one, items, written)
         rejected = pl.DataFrame(written.rejected, schema={"key": pl.String, "reason": pl.String}, orient="row")
         wrong = pl.concat([differences(differing), rejected], how="diagonal")
@@ -258,7 +264,7 @@ def _dynamodb(one: Serving) -> dg.AssetsDefinition:
                 "deleted": written.deleted,
                 "stale": written.stale,
                 "rejected": len(rejected),
-                "objects": table_of(heads_of(lakehouse.lake, context).select(ABOUT)),
+                "objects": table_of(heads.select(ABOUT)),
                 "source": f"serving/{one.name}",
                 "dagster/table_name": items.name,
                 "dagster/storage_kind": "dynamodb",
@@ -269,6 +275,15 @@ def _dynamodb(one: Serving) -> dg.AssetsDefinition:
         )
 
     return asset
+
+
+def _measure(one: Serving, written: Written, heads: pl.DataFrame) -> None:
+    table = f"dynamodb/{one.name}"
+    metrics.add("lakehouse.rows", written.put, table=table, done="put")
+    metrics.add("lakehouse.rows", written.deleted, table=table, done="deleted")
+    landed = heads["_modified"].min() if "_modified" in heads.columns else None
+    if isinstance(landed, datetime) and written.put:
+        metrics.record("lakehouse.latency", (datetime.now(UTC) - landed).total_seconds(), table=table)
 
 
 def differences(found: list[sync.Difference]) -> pl.DataFrame:
@@ -294,6 +309,8 @@ def _told(lake: Lake, done: Hopped, heads: pl.DataFrame, columns: bool = False) 
     table = lake.open(done.table)
     assert table is not None
     rows = table.scan()
+    metrics.add("lakehouse.rows", done.upserted, table=done.table, done="put")
+    metrics.add("lakehouse.rows", done.deleted, table=done.table, done="deleted")
     metadata = {
         "dagster/row_count": table.count,
         "dagster/uri": lake.uri(done.table),

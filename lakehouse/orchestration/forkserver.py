@@ -102,6 +102,8 @@ def _fork(work: Callable[[], None]) -> int:
     except BaseException:
         traceback.print_exc()
     finally:
+        if metrics := sys.modules.get("lakehouse.metrics"):  # what ends like this has no exit handlers
+            metrics.flush()
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()

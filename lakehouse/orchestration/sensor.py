@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from lakehouse import metrics
 from lakehouse.dataset import Dataset
 from lakehouse.landing import inbox
 from lakehouse.landing.queue import Budget, Message, Queue
@@ -70,8 +71,11 @@ def tick(
     inbox.reroute(lakehouse.lake, bucket, datasets, prefixes=prefixes)
     take = partial(inbox.receive, queue, bucket, lakehouse.lake, datasets, prefixes=prefixes)
     while True:
-        received.extend(take(wait=wait, budget=queue.left))
+        came = take(wait=wait, budget=queue.left)
+        received.extend(came)
         behind = lagging(lakehouse.lake, datasets, lakehouse.items)
+        metrics.add("lakehouse.events", len(came))
+        metrics.level("lakehouse.lag", len(behind))
         requests = [*_requests(instance, behind, datasets)]
         left = int(end - time.monotonic())
         if requests or queue.spent or left < 1:

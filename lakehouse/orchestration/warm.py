@@ -15,6 +15,7 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 from dagster_aws.s3 import S3Resource
 
+from lakehouse import metrics
 from lakehouse.orchestration.resources import DynamoDBResource, client
 
 
@@ -44,6 +45,8 @@ class Resolver:
         return Late()
 
 
+if metrics.on():
+    metrics.parts()
 with patch.object(botocore.credentials, "create_credential_resolver", Resolver), suppress(BotoCoreError):
     for resource in (S3Resource(), DynamoDBResource()):
         client(resource)
