@@ -18,6 +18,11 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
+def fingerprint(code: Any, *facts: str) -> str:
+    """What tells a function, with all that it names in its package and these facts, from another."""
+    return digest(said(code), *facts)
+
+
 def said(code: Any) -> str:
     """A function's or class's source, and all that it names in its own package: code by source, values by repr."""
     found: dict[str, str] = {}
@@ -31,6 +36,9 @@ def _tell(name: str, value: Any, package: str, found: dict[str, str]) -> None:
         return
     if not (inspect.isfunction(value) or inspect.isclass(value)):
         found[name] = f"{name} = {_written(value)}"
+        for key, one in value.items() if isinstance(value, dict) else ():
+            if inspect.isfunction(one) or inspect.isclass(one):
+                _tell(f"{name}[{key!r}]", one, package, found)
         return
     if not f"{value.__module__}.".startswith(f"{package}."):
         return

@@ -1,0 +1,1 @@
+"""features, training, evaluation, promotion, scoring, monitoring: a model on the lake."""

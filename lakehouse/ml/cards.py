@@ -1,0 +1,93 @@
+"""version → Markdown: what a model is for, what it was made of, how good it is, and where it ends."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from lakehouse.ml.evaluation import Estimate
+from lakehouse.model import Model
+
+SIDE, EDGE = 220, 24
+LIMITS = (
+    "It answers for rows like those that it has learned from. Its reasons say what moved the model, not what "
+    "caused the outcome. Calibration follows the season: see the weekly monitor."
+)
+
+
+def card(model: Model, version: str, told: dict[str, Any], reasons: list[str]) -> str:
+    """The card of a version: `told` holds its pins, metrics and columns."""
+    pins, metrics = told["pins"], told["metrics"]
+    inputs = "\n".join(f"- cleaned/{name}, Delta version {pin['version']}" for name, pin in pins["inputs"].items())
+    left_out = (
+        f"{pins['unlabelled']:,} rows have no label (cancelled, diverted or still to come) and are left out."
+    )
+    verdict = "passed" if not reasons else "refused: " + "; ".join(reasons)
+    return f"""# {model.name} {version}
+
+{model.question}
+
+**Gate**: {verdict}
+
+## Data
+{inputs}
+
+Learned from {pins["rows"]:,} rows asked from {pins["learned"][0]} to {pins["learned"][1]}; judged by the
+{pins["judged"]:,} newest, to {pins["judged by"][1]}. {left_out}
+
+Features: {", ".join(told["columns"])}.
+
+## Quality on the newest rows, with 95 % intervals
+{_table(metrics)}
+
+## By segment
+{_segments(metrics["segments"])}
+
+## Calibration
+![predicted against true]({plot([(b["predicted"], b["true"]) for b in metrics["calibration"]])})
+
+## Made by
+Code {pins["code"]}, {", ".join(f"{k} {v}" for k, v in pins["libraries"].items())}, {pins["rounds"]} rounds,
+parameters {pins["params"]}.
+
+## Limits
+{LIMITS}
+"""
+
+
+def _table(metrics: dict[str, Any]) -> str:
+    lines = ["| | AUC | log loss | Brier | calibration |", "|---|---|---|---|---|"]
+    for name in ("challenger", "champion", "baseline"):
+        if name in metrics:
+            told = [Estimate(**metrics[name][m]) for m in ("auc", "log_loss", "brier", "calibration")]
+            lines.append(f"| {name} | {' | '.join(map(str, told))} |")
+    return "\n".join(lines)
+
+
+def _segments(found: list[dict[str, Any]]) -> str:
+    lines = ["| segment | rows | share | AUC | calibration |", "|---|---|---|---|---|"]
+    for one in found:
+        told = " | ".join(str(Estimate(**one[m])) for m in ("auc", "calibration"))
+        lines.append(f"| {one['segment']} {one['value']} | {one['rows']:,} | {one['share']:.3f} | {told} |")
+    return "\n".join(lines)
+
+
+def plot(points: list[tuple[float, float]], top: float | None = None, diagonal: bool = True) -> str:
+    """A line through points as an SVG in a data URI; both axes from 0 to `top`, the largest value if not told."""
+    reach = top or max([max(p) for p in points], default=1.0) or 1.0
+
+    def at(x: float, y: float) -> str:
+        return f"{EDGE + x / reach * SIDE:.1f},{EDGE + SIDE - y / reach * SIDE:.1f}"
+
+    line = " ".join(at(x, y) for x, y in points)
+    even = f'<polyline points="{at(0, 0)} {at(reach, reach)}" stroke="#bbb" fill="none"/>' if diagonal else ""
+    size = SIDE + 2 * EDGE
+    image = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" '
+        f'font-size="10" font-family="sans-serif">'
+        f'<rect x="{EDGE}" y="{EDGE}" width="{SIDE}" height="{SIDE}" fill="#fafafa" stroke="#ccc"/>{even}'
+        f'<polyline points="{line}" stroke="#c33" stroke-width="2" fill="none"/>'
+        f'<text x="{EDGE}" y="{size - 8}">predicted, 0 to {reach:.2f}</text>'
+        f'<text x="{EDGE}" y="14">came true</text></svg>'
+    )
+    return "data:image/svg+xml;base64," + base64.b64encode(image.encode()).decode()

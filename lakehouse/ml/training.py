@@ -1,0 +1,171 @@
+"""cleaned → models: learn from all but the newest rows, judge by these; text, pins and verdict in one commit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from lakehouse.lake import Lake, Table
+from lakehouse.ml import features as feats
+from lakehouse.ml import registry
+from lakehouse.ml.cards import card
+from lakehouse.ml.evaluation import judge
+from lakehouse.ml.features import LABEL, NotYet
+from lakehouse.ml.learner import Learned, fit, libraries
+from lakehouse.ml.monitoring import reference
+from lakehouse.ml.registry import Version
+from lakehouse.model import ASKED, Model
+
+LEAST = 1000
+"""Labelled rows to learn from, and a fifth of them to judge by, below which there is nothing to say."""
+SMOOTHING = 50
+GONE = re.compile("not found|No such file|Invalid table version|missing|Expected contiguous", re.IGNORECASE)
+
+
+class NotReproducible(Exception):
+    """A version that cannot be trained again here: why."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled rows, the older to learn from and the newest to judge by; `unlabelled`: how many are left out."""
+
+    learn: pl.DataFrame
+    judge: pl.DataFrame
+    unlabelled: int
+
+    @property
+    def until(self) -> datetime:
+        last = self.judge[ASKED].max()
+        assert isinstance(last, datetime)
+        return last
+
+
+def train(lake: Lake, model: Model, *, run: str = "") -> Version:
+    """Train a challenger on the tables as they are, and judge it against the champion on the newest rows.
+
+    Trained on the same versions by the same code against the same champion it is the same, and not kept twice.
+    Raises `NotYet` where there are too few labelled rows.
+    """
+    tables = feats.opened(lake, model)
+    split = divided(model, tables)
+    learned = fit(split.learn, LABEL, feats.names(model, split.learn), model.params, model.rounds)
+    known = registry.champion(lake, model.name)
+    rivals = [registry.version(lake, model.name, known)] if known else []
+    verdict = judge(_predictions(model, split, learned, rivals), model.segments)
+    pins = _pins(model, tables, split)
+    named = hashlib.sha256(json.dumps([learned.text, pins, known], sort_keys=True).encode()).hexdigest()[:12]
+    told = {
+        "columns": list(learned.columns),
+        "categories": {c: list(v) for c, v in learned.categories.items()},
+        "pins": pins,
+        "metrics": verdict.metrics,
+        "reference": reference(split.learn.select(learned.columns)),
+    }
+    made = Version(
+        id=named,
+        trained_at=datetime.now(UTC),
+        run=run,
+        text=learned.text,
+        code=model.code,
+        recipe=model.recipe,
+        until=split.until,
+        against=known,
+        passed=not verdict.reasons,
+        reasons=verdict.reasons,
+        card=card(model, named, told, verdict.reasons),
+        **told,  # type: ignore[arg-type]  # each by its name
+    )
+    registry.record(lake, model.name, made)
+    return registry.version(lake, model.name, made.id)
+
+
+def divided(model: Model, tables: dict[str, Table]) -> Split:
+    """The labelled rows of the tables. The newest `holdout` is judged by, or a fifth where there is less."""
+    frames = feats.frames_of(tables)
+    rows = feats.labelled(model, frames, feats.features(model, frames))
+    known = rows.drop_nulls(LABEL)
+    if len(known) < LEAST * 6 // 5:
+        raise NotYet(f"{model.name} needs {LEAST * 6 // 5:,} labelled rows, and there are {len(known):,}")
+    first, last = known[ASKED].min(), known[ASKED].max()
+    assert isinstance(first, datetime)
+    assert isinstance(last, datetime)
+    border = last - min(model.holdout, (last - first) / 5)
+    return Split(
+        known.filter(pl.col(ASKED) <= border), known.filter(pl.col(ASKED) > border), len(rows) - len(known)
+    )
+
+
+def _predictions(model: Model, split: Split, learned: Learned, rivals: list[Version]) -> pl.DataFrame:
+    """The newest rows with what challenger, baseline and a champion that can still be asked say of them."""
+    rows = split.judge
+    told = [learned.predict(rows).alias("challenger"), baseline(model, split)]
+    told += [r.learned.predict(rows).alias("champion") for r in rivals if r.code == model.code]
+    return rows.select(LABEL, *model.segments).with_columns(told)
+
+
+def baseline(model: Model, split: Split) -> pl.Series:
+    """The plain answer: the share of yes so far among rows of the same segments."""
+    overall = float(split.learn[LABEL].cast(pl.Float64).sum() / len(split.learn))
+    if not model.segments:
+        return pl.repeat(overall, len(split.judge), eager=True).alias("baseline")
+    share = (pl.col(LABEL).sum() + SMOOTHING * overall) / (pl.len() + SMOOTHING)
+    shares = split.learn.group_by(model.segments).agg(share.alias("baseline"))
+    found = split.judge.join(shares, on=list(model.segments), how="left", maintain_order="left")
+    return found["baseline"].fill_null(overall)
+
+
+def _pins(model: Model, tables: dict[str, Table], split: Split) -> dict[str, Any]:
+    return {
+        "inputs": {name: {"table": t.id, "version": t.version} for name, t in tables.items()},
+        "code": model.recipe,
+        "params": dict(model.params),
+        "rounds": model.rounds,
+        "libraries": libraries(),
+        "rows": len(split.learn),
+        "judged": len(split.judge),
+        "unlabelled": split.unlabelled,
+        "learned": [str(split.learn[ASKED].min()), str(split.learn[ASKED].max())],
+        "judged by": [str(split.judge[ASKED].min()), str(split.until)],
+    }
+
+
+def reproduce(lake: Lake, model: Model, trained: Version) -> bool:
+    """Train a version again from the table versions that it pins; whether the bytes are the same.
+
+    Raises `NotReproducible` where retention has removed one of them, or the code is another.
+    """
+    if trained.pins["code"] != model.recipe:
+        raise NotReproducible(f"{trained.id} was trained by other code; check out the commit that trained it")
+    tables = {name: _pinned(lake, name, pin) for name, pin in trained.pins["inputs"].items()}
+    try:
+        learn = divided(model, tables).learn
+    except Exception as error:
+        if GONE.search(str(error)):
+            raise NotReproducible(_lost(trained.pins["inputs"])) from error
+        raise
+    return fit(learn, LABEL, trained.columns, model.params, model.rounds).text == trained.text
+
+
+def _pinned(lake: Lake, name: str, pin: dict[str, Any]) -> Table:
+    table = lake.open(f"cleaned/{name}")
+    if table is None or table.id != pin["table"]:
+        raise NotReproducible(f"no longer reproducible: cleaned/{name} is another table now")
+    try:
+        table.delta.load_as_version(pin["version"])
+    except Exception as error:
+        if GONE.search(str(error)):
+            raise NotReproducible(_lost({name: pin})) from error
+        raise
+    return table
+
+
+def _lost(pins: dict[str, dict[str, Any]]) -> str:
+    told = ", ".join(f"cleaned/{name}@{pin['version']}" for name, pin in pins.items())
+    return f"no longer reproducible: retention has removed what was read of {told}"

@@ -1,0 +1,1 @@
+"""What a user writes to have something predicted: one file a model."""

@@ -1,0 +1,85 @@
+"""When truth arrives: quality by week, drift, and the one request for a new training."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import polars as pl
+
+from lakehouse.dataset import Dataset
+from lakehouse.lake import Lake
+from lakehouse.layers.cleaned import open_cleaned
+from lakehouse.ml import monitoring, registry, scoring, training
+from lakehouse.model import Model
+from lakehouse_tests.ml.conftest import DATASETS, fill
+from lakehouse_tests.ml.test_training import promoted
+
+
+def watch(lake: Lake, model: Model, datasets: dict[str, Dataset]) -> str | None:
+    scoring.score(lake, model, datasets)
+    monitoring.monitor(lake, model, datasets)
+    return monitoring.due(lake, model)
+
+
+def turn(lake: Lake, since: int) -> None:
+    """From a day of February on, every flight is late."""
+    table = open_cleaned(lake, DATASETS["flights"])
+    late = pl.col("time_hour") >= pl.datetime(2013, 2, since, time_zone="UTC")
+    rows = table.scan().filter(late).collect().with_columns(arr_delay=pl.lit(60, pl.Int32))
+    table.apply(rows, rows.clear(), DATASETS["flights"].keys)
+
+
+def test_a_first_training_is_due_when_there_is_enough_to_learn_from(lake: Lake, model: Model) -> None:
+    assert monitoring.due(lake, model) is None
+    assert monitoring.due(lake, replace(model, warmup=timedelta(days=20))) == "there is none yet"
+
+
+def test_changed_code_makes_a_training_due(lake: Lake, model: Model) -> None:
+    promoted(lake, model)
+    assert monitoring.due(lake, model) is None
+    assert monitoring.due(lake, replace(model, rounds=16)) == "its code has changed"
+
+
+def test_a_failing_week_asks_for_training_once_and_the_next_failing_week_again(
+    lake: Lake, model: Model, datasets: dict[str, Dataset]
+) -> None:
+    promoted(lake, model)
+    fill(lake, 7, start=35)
+    turn(lake, 4)
+    assert "astray" in str(watch(lake, model, datasets))
+    made = training.train(lake, model)
+    assert not made.passed
+    assert monitoring.due(lake, model) is None
+    assert monitoring.realised(lake, model).failures
+    fill(lake, 7, start=42)
+    turn(lake, 11)
+    assert "astray" in str(watch(lake, model, datasets))
+
+
+def test_a_week_tells_of_rows_whose_truth_is_not_known(
+    lake: Lake, model: Model, datasets: dict[str, Dataset]
+) -> None:
+    promoted(lake, model)
+    fill(lake, 7, start=28)
+    watch(lake, model, datasets)
+    table, served = lake.open("monitor/delay_risk"), lake.open("serving/delay_risk")
+    assert table is not None
+    assert served is not None
+    weeks = table.scan().collect()
+    flights = open_cleaned(lake, DATASETS["flights"]).scan().collect()
+    mine = flights.join(served.scan().collect(), on=DATASETS["flights"].keys, how="semi")
+    assert weeks["unlabelled"].sum() == mine["arr_delay"].null_count() > 0
+
+
+def test_drift_and_missing_features_are_shown_and_ask_for_nothing(
+    lake: Lake, model: Model, datasets: dict[str, Dataset]
+) -> None:
+    version = registry.version(lake, model.name, promoted(lake, model))
+    same = monitoring.drift(lake, model, version)
+    assert same["psi"].max() < 0.2
+    table = open_cleaned(lake, DATASETS["weather"])
+    rows = table.scan().collect().with_columns(temp=pl.col("temp") + 40, visib=pl.lit(None, pl.Float64))
+    table.apply(rows, rows.clear(), DATASETS["weather"].keys)
+    told = monitoring.drift(lake, model, version).rows_by_key("feature", named=True, unique=True)
+    assert told["temp"]["psi"] > 1
+    assert told["visib"]["missing"] == 1
+    assert watch(lake, model, datasets) is None

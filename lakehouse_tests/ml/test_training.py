@@ -1,0 +1,190 @@
+"""Training is pinned, and the gate stands between it and the champion."""
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from lakehouse.dataset import Dataset
+from lakehouse.lake import Lake, Table
+from lakehouse.layers.cleaned import open_cleaned
+from lakehouse.ml import learner, registry, training
+from lakehouse.ml.features import NotYet
+from lakehouse.ml.registry import Refused
+from lakehouse.model import Model
+from lakehouse_tests.ml.conftest import DATASETS, fill
+
+DAY = pl.col("time_hour").dt.day()
+
+
+def promoted(lake: Lake, model: Model) -> str:
+    made = training.train(lake, model)
+    registry.promote(lake, model.name, made.id, who="me", why="test")
+    return made.id
+
+
+def poison(lake: Lake) -> None:
+    """Turn the delays of all but the last week around, as a broken source would."""
+    table = open_cleaned(lake, DATASETS["flights"])
+    rows = table.scan().collect()
+    wrong = pl.when(pl.col("arr_delay") >= 15).then(-20).when(pl.col("arr_delay").is_not_null()).then(60)
+    turned = pl.when(DAY < 22).then(wrong).otherwise("arr_delay").cast(pl.Int32)
+    table.apply(rows.with_columns(arr_delay=turned), rows.clear(), DATASETS["flights"].keys)
+
+
+def test_the_same_versions_and_code_give_the_same_bytes(lake: Lake, model: Model) -> None:
+    made = training.train(lake, model)
+    assert training.reproduce(lake, model, made)
+    assert training.train(lake, model).id == made.id
+    assert len(registry.versions(lake, model.name)) == 1
+
+
+def test_a_version_is_reproduced_from_what_it_pins_not_from_what_came_later(lake: Lake, model: Model) -> None:
+    made = training.train(lake, model)
+    fill(lake, 2, start=28)
+    assert training.reproduce(lake, model, made)
+    assert training.train(lake, model).text != made.text
+
+
+def test_a_version_whose_inputs_retention_removed_says_so(lake: Lake, model: Model) -> None:
+    made = training.train(lake, model)
+    poison(lake)
+    table = open_cleaned(lake, DATASETS["flights"])
+    table.delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    with pytest.raises(training.NotReproducible, match="no longer reproducible"):
+        training.reproduce(lake, model, made)
+
+
+def test_a_version_of_other_code_says_so(lake: Lake, model: Model) -> None:
+    made = training.train(lake, model)
+    with pytest.raises(training.NotReproducible, match="other code"):
+        training.reproduce(lake, replace(model, rounds=16), made)
+
+
+def test_a_model_trained_on_poisoned_labels_is_refused_by_the_gate(lake: Lake, model: Model) -> None:
+    first = promoted(lake, model)
+    poison(lake)
+    made = training.train(lake, model)
+    assert not made.passed
+    assert any("champion" in reason for reason in made.reasons)
+    with pytest.raises(Refused, match="the gate refused"):
+        registry.promote(lake, model.name, made.id, who="me", why="by hand")
+    assert registry.champion(lake, model.name) == first
+
+
+def test_a_poisoned_first_model_is_refused_by_the_plain_baseline(lake: Lake, model: Model) -> None:
+    poison(lake)
+    made = training.train(lake, model)
+    assert not made.passed
+
+
+def test_too_few_rows_are_not_learned_from(tmp_path: Any, model: Model) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    with pytest.raises(NotYet, match="cleaned/flights"):
+        training.train(lake, model)
+    fill(lake, 1)
+    with pytest.raises(NotYet, match="labelled rows"):
+        training.train(lake, model)
+
+
+def test_a_verdict_against_a_former_champion_promotes_nobody(lake: Lake, model: Model) -> None:
+    one = training.train(lake, model)
+    other = training.train(lake, replace(model, rounds=20))
+    assert registry.promote(lake, model.name, one.id, who="me", why="first")
+    with pytest.raises(Refused, match="judged against None"):
+        registry.promote(lake, model.name, other.id, who="me", why="second")
+
+
+def test_a_promotion_repeated_changes_nothing(lake: Lake, model: Model) -> None:
+    made = promoted(lake, model)
+    assert not registry.promote(lake, model.name, made, who="me", why="again")
+    assert len(registry.history(registry.open_promotions(lake, model.name))) == 1
+
+
+def second(lake: Lake, model: Model) -> tuple[str, str]:
+    """Two champions, one after the other; the verdict on the second is written by hand."""
+    first = promoted(lake, model)
+    made = training.train(lake, replace(model, rounds=40))
+    if not made.passed:
+        made = replace(made, id="b" * 12, passed=True)
+        registry.record(lake, model.name, made)
+    registry.promote(lake, model.name, made.id, who="me", why="second")
+    return first, made.id
+
+
+def test_a_rollback_is_one_append_and_is_not_undone_by_the_next_promotion(lake: Lake, model: Model) -> None:
+    first, other = second(lake, model)
+    assert registry.rollback(lake, model.name, who="me", why="worse") == first
+    assert registry.champion(lake, model.name) == first
+    with pytest.raises(Refused, match="champion before"):
+        registry.promote(lake, model.name, other, who="loop", why="newest")
+    assert len(registry.history(registry.open_promotions(lake, model.name))) == 3
+    with pytest.raises(Refused, match="never was"):
+        registry.rollback(lake, model.name, first, who="me", why="twice")
+
+
+def test_of_many_promotions_at_once_one_is_written(lake: Lake, model: Model) -> None:
+    made = training.train(lake, model)
+    threads = [
+        threading.Thread(target=lambda: registry.promote(lake, model.name, made.id, who="me", why="race"))
+        for _ in range(4)
+    ]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(registry.history(registry.open_promotions(lake, model.name))) == 1
+
+
+class Death(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("table", ["models", "promotions"])
+def test_a_death_at_a_commit_is_made_good_by_a_repeat(
+    lake: Lake, model: Model, monkeypatch: pytest.MonkeyPatch, table: str, after: bool
+) -> None:
+    append = Table.append
+
+    def dying(self: Table, *args: Any, **kwargs: Any) -> int:
+        if self.name.startswith(table):
+            if after:
+                append(self, *args, **kwargs)
+            raise Death
+        return append(self, *args, **kwargs)
+
+    monkeypatch.setattr(Table, "append", dying)
+    with pytest.raises(Death):
+        promoted(lake, model)
+    monkeypatch.undo()
+    made = promoted(lake, model)
+    assert registry.champion(lake, model.name) == made
+    assert len(registry.versions(lake, model.name)) == 1
+    assert len(registry.history(registry.open_promotions(lake, model.name))) == 1
+
+
+def test_a_missing_libgomp_is_told_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    import builtins
+
+    found = builtins.__import__
+
+    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "lightgbm":
+            raise OSError("libgomp.so.1: cannot open shared object file")
+        return found(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(learner.LearnerMissing, match="apt-get install libgomp1"):
+        learner.lightgbm()
+
+
+def test_the_card_tells_purpose_data_metrics_and_limits(
+    lake: Lake, model: Model, datasets: dict[str, Dataset]
+) -> None:
+    told = training.train(lake, model).card
+    for part in ("Will this flight", "cleaned/flights, Delta version", "no label", "AUC", "origin JFK", "## Limits"):
+        assert part in told
+    assert "data:image/svg+xml" in told
