@@ -52,10 +52,16 @@ def _told(error: Exception) -> Failure | None:
 
     from lakehouse.dynamodb.table import Throttled
     from lakehouse.local.aws import LocalAwsError
+    from lakehouse.ml.features import NotYet
+    from lakehouse.ml.learner import LearnerMissing
+    from lakehouse.ml.registry import Refused
+    from lakehouse.ml.training import NotReproducible
     from lakehouse.trace import Untraceable
 
     if isinstance(error, SettingError | Untraceable):
         return Failure(error.what, error.hint)
+    if isinstance(error, NotYet | Refused | NotReproducible | LearnerMissing):
+        return Failure(str(error), "`lakehouse model list` tells what there is")
     if isinstance(error, ClientError):
         told = error.response["Error"]
         return Failure(f"AWS refused {error.operation_name}\n{told['Code']}: {told['Message']}", NAMES)
@@ -208,16 +214,18 @@ def status(as_json: bool) -> None:
     Lag is in events for raw, in commits for the others. Items are counted by a scan.
     """
 
+    from lakehouse import model
     from lakehouse.dataset import load
     from lakehouse.dynamodb.sync import items_of
     from lakehouse.lake import Lake
     from lakehouse.landing.queue import Queue
     from lakehouse.layers.lag import distances
     from lakehouse.layers.tables import standing
+    from lakehouse.ml.tables import standing as learned
     from lakehouse.settings import client
 
     settings = Settings.load()
-    lake, datasets = Lake(settings.lake), load()
+    lake, datasets, models = Lake(settings.lake), load(), model.load()
     queue = Queue(client("sqs"), settings.required("queue_url")).depth()
     dead = Queue(client("sqs"), settings.dead_letter_url).depth().waiting if settings.dead_letter_url else None
     lags = distances(lake, datasets, lambda s: items_of(settings, s))
@@ -228,10 +236,11 @@ def status(as_json: bool) -> None:
             "lag": lags.get(name, 0),
             "committed_at": table.committed_at.isoformat(timespec="seconds"),
         }
-        for name, table in standing(lake, datasets).items()
+        for name, table in (standing(lake, datasets) | learned(lake, models)).items()
     }
     items = {}
-    for serving in (s for d in datasets.values() for s in d.serving if s.publish):
+    published = [*(s for d in datasets.values() for s in d.serving), *(m.serving for m in models.values())]
+    for serving in (s for s in published if s.publish):
         found = items_of(settings, serving)
         cursor = found.peek()
         items[serving.name] = {
@@ -387,13 +396,14 @@ def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
 @AS_JSON
 def verify(table: str | None, repair: bool, as_json: bool) -> None:
     """DynamoDB against the serving tables; exit code 1 where they differ."""
-    from lakehouse import terminal
+    from lakehouse import model, terminal
     from lakehouse.dataset import load
     from lakehouse.dynamodb import sync
     from lakehouse.lake import Lake
 
     settings = Settings.load()
-    servings = [_serving(table)] if table else [s for d in load().values() for s in d.serving if s.publish]
+    every = [*(s for d in load().values() for s in d.serving), *(m.serving for m in model.load().values())]
+    servings = [_serving(table)] if table else [s for s in every if s.publish]
     differing, told = 0, {}
     for serving in servings:
         with terminal.busy(f"comparing {serving.name}"):
@@ -511,16 +521,19 @@ def _refused(dataset: str | None) -> Any:
 @AS_JSON
 def maintain(as_json: bool) -> None:
     """Compact small files; delete files and log entries that retention has passed."""
-    from lakehouse import terminal
+    from lakehouse import model, terminal
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
     from lakehouse.lake import maintain as tend
     from lakehouse.layers.tables import standing
+    from lakehouse.ml.tables import pinned
+    from lakehouse.ml.tables import standing as learned
 
-    all_done = []
-    for table in standing(Lake(Settings.load().lake), load()).values():
+    all_done, lake, models = [], Lake(Settings.load().lake), model.load()
+    pins = pinned(lake, models)
+    for table in (standing(lake, load()) | learned(lake, models)).values():
         with terminal.busy(f"tending {table.name}"):
-            (done,) = tend([table])
+            (done,) = tend([table], pins)
         all_done.append(vars(done))
         if not as_json:
             click.echo(f"{done.table}: {'compacted, ' if done.compacted else ''}{done.removed} files deleted")
@@ -528,10 +541,132 @@ def maintain(as_json: bool) -> None:
         click.echo(json.dumps(all_done))
 
 
+@main.group(name="model")
+def models() -> None:
+    """What was learned: its versions, who is champion, and back again."""
+
+
+MODEL = click.option("--model", "name", help="Which model; not needed where there is one.")
+WHY = click.option("--why", default="by hand", show_default=True, help="Kept with the promotion.")
+
+
+@models.command(name="list")
+@MODEL
+def list_models(name: str | None) -> None:
+    """Every version, the newest last; a star marks the champion."""
+    from lakehouse.ml import registry
+
+    lake, model = _model(name)
+    known = registry.champion(lake, model.name)
+    for one in registry.versions(lake, model.name):
+        auc = one.metrics["challenger"]["auc"]["value"]
+        told = f"{'*' if one.id == known else ' '} {one.id}  {one.trained_at:%Y-%m-%d %H:%M}  AUC {auc:.4f}"
+        click.echo(f"{told}  {'passed' if one.passed else 'refused: ' + '; '.join(one.reasons)}")
+
+
+@models.command(name="show")
+@click.argument("version")
+@MODEL
+def show_model(version: str, name: str | None) -> None:
+    """The model card of a version, as Markdown."""
+    from lakehouse.ml import registry
+
+    lake, model = _model(name)
+    click.echo(registry.version(lake, model.name, version).card)
+
+
+@models.command(name="train")
+@MODEL
+def train_model(name: str | None) -> None:
+    """Train a version on the tables as they are, and judge it; it is promoted by `promote` alone."""
+    from lakehouse.ml import training
+
+    made = training.train(*_model(name))
+    click.echo(f"{made.id} {'passed' if made.passed else 'refused: ' + '; '.join(made.reasons)}")
+
+
+@models.command(name="promote")
+@click.argument("version")
+@WHY
+@MODEL
+def promote_model(version: str, why: str, name: str | None) -> None:
+    """Make a version that passed the gate the champion."""
+    from lakehouse.ml import registry
+
+    lake, model = _model(name)
+    done = registry.promote(lake, model.name, version, who=_who(), why=why)
+    click.echo(f"{version} is champion{'' if done else ' already'}")
+
+
+@models.command(name="rollback")
+@click.argument("version", required=False)
+@WHY
+@MODEL
+def rollback_model(version: str | None, why: str, name: str | None) -> None:
+    """Make an earlier champion the champion again: the one before, or the one named."""
+    from lakehouse.ml import registry
+
+    lake, model = _model(name)
+    click.echo(f"{registry.rollback(lake, model.name, version, who=_who(), why=why)} is champion")
+
+
+@models.command(name="reproduce")
+@click.argument("version")
+@MODEL
+def reproduce_model(version: str, name: str | None) -> None:
+    """Train a version again from the table versions that it pins; exit code 1 where the bytes differ."""
+    from lakehouse.ml import registry, training
+    from lakehouse.ml.learner import libraries
+
+    lake, model = _model(name)
+    trained = registry.version(lake, model.name, version)
+    if training.reproduce(lake, model, trained):
+        click.echo(f"{trained.id}: the same {len(trained.text):,} bytes")
+        return
+    now, then = libraries(), trained.pins["libraries"]
+    others = [f"{n} was {then.get(n)}, is {v}" for n, v in now.items() if then.get(n) != v]
+    raise Failure(f"{trained.id}: other bytes", "; ".join(others) or "it may be another machine")
+
+
+@main.command()
+@click.argument("values", nargs=-1, required=True)
+@MODEL
+def predict(values: tuple[str, ...], name: str | None) -> None:
+    """The champion's answer for the newest row with these values: `lakehouse predict flight=1545 carrier=UA`."""
+    from lakehouse.ml import scoring
+
+    lake, model = _model(name)
+    wanted = dict(part.partition("=")[::2] for part in values)
+    if unknown := set(wanted) - set(model.key):
+        hint = f"name {', '.join(model.key)} as column=value"
+        raise Failure(f"{', '.join(sorted(unknown))} is not in the key", hint)
+    click.echo(json.dumps(scoring.ask(lake, model, wanted), default=str, indent=2))
+
+
+def _model(name: str | None) -> tuple[Any, Any]:
+    from lakehouse.lake import Lake
+    from lakehouse.model import load
+
+    found = load()
+    if name is None and len(found) == 1:
+        (name,) = found
+    if name not in found:
+        raise Failure(f"no model {name or 'named'}", f"--model one of: {', '.join(found)}")
+    return Lake(Settings.load().lake), found[name]
+
+
+def _who() -> str:
+    import getpass
+
+    return getpass.getuser()
+
+
 def _serving(name: str) -> Any:
+    from lakehouse import model
     from lakehouse.dataset import load
 
     found = {s.name: s for d in load().values() for s in d.serving}
+    found |= {m.name: m.serving for m in model.load().values()}
     if name not in found:
         raise Failure(f"no serving table {name}", f"one of: {', '.join(found)}")
     return found[name]

@@ -3,19 +3,22 @@
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 
+from lakehouse import model
 from lakehouse.dataset import load
 from lakehouse.layers import undeclared
 from lakehouse.layers.lag import servings_of
-from lakehouse.orchestration import assets, daily, pictures, sensor
+from lakehouse.orchestration import assets, daily, models, pictures, sensor
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SNSResource, SQSResource
 
 
 def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     """Every asset, a job a dataset, and the sensor that starts them."""
-    datasets = load()
+    datasets, learned = load(), model.load()
+    model.check(learned, datasets)
     jobs = []
-    by_day, drawn = daily.build(datasets), pictures.build(datasets)
+    by_day, drawn = daily.build(datasets, learned), pictures.build(datasets)
     whole = dg.AssetSelection.checks(*by_day["asset_checks"])
+    learning = models.build(learned, datasets, executor, whole)
     for name in datasets:
         keys = [dg.AssetKey([layer, name]) for layer in ("raw", "cleaned", "quarantine")]
         for one in servings_of(datasets, name):
@@ -31,11 +34,11 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     s3, sqs, dynamodb = S3Resource(), SQSResource(), DynamoDBResource()
     lakehouse = LakehouseResource(s3=s3, sqs=sqs, dynamodb=dynamodb)
     return dg.Definitions(
-        assets=[*assets.build(datasets), *drawn["assets"]],
+        assets=[*assets.build(datasets), *drawn["assets"], *learning["assets"]],
         asset_checks=by_day["asset_checks"],
-        jobs=[*jobs, *by_day["jobs"], *drawn["jobs"]],
+        jobs=[*jobs, *by_day["jobs"], *drawn["jobs"], *learning["jobs"]],
         schedules=[*by_day["schedules"], *drawn["schedules"]],
-        sensors=[sensor.build(datasets, jobs)],
+        sensors=[sensor.build(datasets, jobs), *learning["sensors"]],
         resources={"s3": s3, "sqs": sqs, "sns": SNSResource(), "dynamodb": dynamodb, "lakehouse": lakehouse},
         executor=executor,
     )

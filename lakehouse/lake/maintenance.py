@@ -6,8 +6,9 @@ quiet one is bounded by time. Both leave rows, cursors and change feed as they a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import polars as pl
 from deltalake.exceptions import CommitFailedError
@@ -18,6 +19,7 @@ TARGET = 16 << 20
 """Bytes of a compacted file. An upsert rewrites each file that it touches: 64 MB made it twice as slow."""
 SMALL = TARGET // 2
 """Two of these make one file."""
+NONE: Mapping[str, Sequence[int]] = MappingProxyType({})
 CROWD = 32
 """Small files in one partition that are worth a compaction."""
 
@@ -31,9 +33,12 @@ class Maintained:
     removed: int
 
 
-def maintain(tables: Iterable[Table]) -> list[Maintained]:
-    """Tidy and clean each table. Safe at any time beside writers and readers, and safe to repeat."""
-    return [Maintained(table.name, tidy(table), clean(table)) for table in tables]
+def maintain(tables: Iterable[Table], pinned: Mapping[str, Sequence[int]] = NONE) -> list[Maintained]:
+    """Tidy and clean each table. Safe at any time beside writers and readers, and safe to repeat.
+
+    `pinned`: of some tables, by name, the versions that somebody may read whatever their age.
+    """
+    return [Maintained(t.name, tidy(t), clean(t, pinned.get(t.name, ()))) for t in tables]
 
 
 def tidy(table: Table) -> bool:
@@ -55,14 +60,18 @@ def crowded(table: Table) -> bool:
     return bool((small.group_by("at").len()["len"] >= CROWD).any())
 
 
-def clean(table: Table) -> int:
+def clean(table: Table, pinned: Sequence[int] = ()) -> int:
     """Delete files and log entries that retention has passed; gives the number of files.
 
     In full, so that change data and what a crash left behind go too. A reader that lags further than this finds
-    its feed cut off and compares whole tables instead. A vacuum is two commits: none is made for nothing.
+    its feed cut off and compares whole tables instead. A vacuum is two commits: none is made for nothing. The
+    files of pinned versions stay, and the log with them: delta-rs cleans it by age alone.
     """
+    kept = [*pinned] or None
     table.delta.create_checkpoint()
-    table.delta.cleanup_metadata()
-    if not table.delta.vacuum(full=True, dry_run=True):
+    if kept is None:
+        table.delta.cleanup_metadata()
+    if not table.delta.vacuum(full=True, dry_run=True, keep_versions=kept):
         return 0
-    return len(table.delta.vacuum(full=True, dry_run=False, post_commithook_properties=HOOKS))
+    done = table.delta.vacuum(full=True, dry_run=False, keep_versions=kept, post_commithook_properties=HOOKS)
+    return len(done)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import polars as pl
+
 from lakehouse.ml.evaluation import Estimate
 from lakehouse.model import Model
 
@@ -72,7 +74,9 @@ def _segments(found: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def plot(points: list[tuple[float, float]], top: float | None = None, diagonal: bool = True) -> str:
+def plot(
+    points: list[tuple[float, float]], top: float | None = None, axes: tuple[str, str] = ("predicted", "came true")
+) -> str:
     """A line through points as an SVG in a data URI; both axes from 0 to `top`, the largest value if not told."""
     reach = top or max([max(p) for p in points], default=1.0) or 1.0
 
@@ -80,14 +84,27 @@ def plot(points: list[tuple[float, float]], top: float | None = None, diagonal: 
         return f"{EDGE + x / reach * SIDE:.1f},{EDGE + SIDE - y / reach * SIDE:.1f}"
 
     line = " ".join(at(x, y) for x, y in points)
-    even = f'<polyline points="{at(0, 0)} {at(reach, reach)}" stroke="#bbb" fill="none"/>' if diagonal else ""
+    even = f'<polyline points="{at(0, 0)} {at(reach, reach)}" stroke="#bbb" fill="none"/>' if top is None else ""
     size = SIDE + 2 * EDGE
     image = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" '
         f'font-size="10" font-family="sans-serif">'
         f'<rect x="{EDGE}" y="{EDGE}" width="{SIDE}" height="{SIDE}" fill="#fafafa" stroke="#ccc"/>{even}'
         f'<polyline points="{line}" stroke="#c33" stroke-width="2" fill="none"/>'
-        f'<text x="{EDGE}" y="{size - 8}">predicted, 0 to {reach:.2f}</text>'
-        f'<text x="{EDGE}" y="14">came true</text></svg>'
+        f'<text x="{EDGE}" y="{size - 8}">{axes[0]}</text>'
+        f'<text x="{EDGE}" y="14">{axes[1]}, 0 to {reach:.2f}</text></svg>'
     )
     return "data:image/svg+xml;base64," + base64.b64encode(image.encode()).decode()
+
+
+def weekly(weeks: pl.DataFrame) -> str:
+    """A table of the weeks and a picture of their AUC, as Markdown."""
+    known = weeks.drop_nulls("auc")
+    points = [(n / max(len(known) - 1, 1), value) for n, value in enumerate(known["auc"])]
+    head = "| week | model | rows | AUC | predicted | came true |\n|---|---|---|---|---|---|"
+    lines = [
+        f"| {w['week']:%Y-%m-%d} | {w['model']} | {w['rows']:,} | {w['auc']:.3f} "
+        f"| {w['predicted']:.3f} | {w['share']:.3f} |"
+        for w in known.iter_rows(named=True)
+    ]
+    return "\n".join([f"![AUC by week]({plot(points, 1.0, ('week', 'AUC'))})", "", head, *lines])

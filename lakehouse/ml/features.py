@@ -41,7 +41,8 @@ def features(model: Model, frames: Frames) -> pl.DataFrame:
 
 def names(model: Model, rows: pl.DataFrame) -> list[str]:
     """The columns that a model learns from. A key column is one only if it is text: a category."""
-    return [c for c, t in rows.schema.items() if c not in (ASKED, LABEL) and (c not in model.key or t == pl.String)]
+    known = [c for c, t in rows.schema.items() if c not in model.key or t == pl.String]
+    return [c for c in known if c not in (ASKED, LABEL)]
 
 
 def labels(model: Model, frames: Frames) -> pl.LazyFrame:

@@ -40,7 +40,7 @@ WEEKS = schema(
     }
 )
 LEAST = 500
-"""Labelled rows of a week that are worth a judgement."""
+"""Labelled rows of a week that are worth a judgement. It must be over: the rows of one day share their weather."""
 DROP = 0.02
 """By how much a week's AUC may surely lie below that of the gate."""
 ASTRAY = 0.04
@@ -110,7 +110,8 @@ def realised(lake: Lake, model: Model) -> Realised:
     if known is None or table is None:
         return Realised([], None)
     mine = table.scan().filter(pl.col("model") == known).sort("week").collect()
-    worth = mine.filter(pl.col("rows") - pl.col("unlabelled") >= LEAST).tail(1)
+    whole = pl.col("last") >= pl.col("week") + pl.duration(days=6)
+    worth = mine.filter(whole & (pl.col("rows") - pl.col("unlabelled") >= LEAST)).tail(1)
     if worth.is_empty():
         return Realised([], None)
     week = worth.row(0, named=True)

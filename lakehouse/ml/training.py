@@ -50,7 +50,8 @@ class Split:
 def train(lake: Lake, model: Model, *, run: str = "") -> Version:
     """Train a challenger on the tables as they are, and judge it against the champion on the newest rows.
 
-    Trained on the same versions by the same code against the same champion it is the same, and not kept twice.
+    Trained on the same versions by the same code against the same champion it is the same, and not kept twice; it
+    may be the champion itself.
     Raises `NotYet` where there are too few labelled rows.
     """
     tables = feats.opened(lake, model)
@@ -58,8 +59,10 @@ def train(lake: Lake, model: Model, *, run: str = "") -> Version:
     learned = fit(split.learn, LABEL, feats.names(model, split.learn), model.params, model.rounds)
     known = registry.champion(lake, model.name)
     rivals = [registry.version(lake, model.name, known)] if known else []
-    verdict = judge(_predictions(model, split, learned, rivals), model.segments)
     pins = _pins(model, tables, split)
+    if rivals and (rivals[0].text, rivals[0].pins) == (learned.text, pins):
+        return rivals[0]
+    verdict = judge(_predictions(model, split, learned, rivals), model.segments)
     named = hashlib.sha256(json.dumps([learned.text, pins, known], sort_keys=True).encode()).hexdigest()[:12]
     told = {
         "columns": list(learned.columns),

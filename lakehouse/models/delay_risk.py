@@ -51,7 +51,8 @@ def _plane(rows: pl.LazyFrame, left: pl.LazyFrame, planes: pl.LazyFrame) -> pl.L
     flown = left.filter(pl.col("tailnum").is_not_null()).select("tailnum", "left", plane_delay="dep_delay")
     hours = ((pl.col(ASKED) - pl.col("left")).dt.total_minutes() / 60).alias("plane_hours")
     rows = _before(rows, flown, "left", "tailnum", "24h").with_columns(hours).drop("left")
-    return rows.join(planes.select("tailnum", "seats", plane_year="year"), on="tailnum", how="left")
+    known = planes.select("tailnum", "seats", plane_year="year")
+    return rows.join(known, on="tailnum", how="left", maintain_order="left")
 
 
 def _recent(rows: pl.LazyFrame, left: pl.LazyFrame, by: str, hours: int) -> pl.LazyFrame:

@@ -32,7 +32,7 @@ def build(datasets: dict[str, Dataset]) -> list[Any]:
         for one in dataset.serving:
             found.append(_serving(one, datasets))
             if one.publish:
-                found.append(_dynamodb(one))
+                found.append(dynamodb(one))
     return found
 
 
@@ -237,7 +237,8 @@ AGREEMENT = (
 )
 
 
-def _dynamodb(one: Serving) -> dg.AssetsDefinition:
+def dynamodb(one: Serving) -> dg.AssetsDefinition:
+    """The items of a serving table; of a model's predictions, too."""
     key = ["dynamodb", one.name]
 
     @dg.asset(

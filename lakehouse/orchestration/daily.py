@@ -13,22 +13,26 @@ from lakehouse.dynamodb.table import Cursor, ItemTable
 from lakehouse.lake import Lake, maintain
 from lakehouse.layers import balance, serving
 from lakehouse.layers.tables import standing
+from lakehouse.ml.tables import pinned
+from lakehouse.ml.tables import standing as learned
+from lakehouse.model import Model
 from lakehouse.orchestration.assets import checked, differences
 from lakehouse.orchestration.resources import LakehouseResource
 
 
-def build(datasets: dict[str, Dataset]) -> dict[str, list[Any]]:
+def build(datasets: dict[str, Dataset], models: dict[str, Model]) -> dict[str, list[Any]]:
     """Checks, jobs and schedules, as `dg.Definitions` takes them."""
     servings = [s for d in datasets.values() for s in d.serving]
     checks = [
         *(_balance(d) for d in datasets.values()),
         *(_as_computed(s, datasets) for s in servings),
         *(_agreement(s) for s in servings if s.publish),
+        *(_agreement(m.serving) for m in models.values() if m.publish),
     ]
     described = "Hold all of cleaned, serving and DynamoDB against what they were made from."
     selection = dg.AssetSelection.checks(*checks)
     verify = dg.define_asset_job("verify", selection, description=described, executor_def=dg.in_process_executor)
-    upkeep = _maintenance(datasets)
+    upkeep = _maintenance(datasets, models)
     schedules = [
         dg.ScheduleDefinition(job=verify, cron_schedule="0 3 * * *", default_status=RUNNING),
         dg.ScheduleDefinition(job=upkeep, cron_schedule="0 4 * * *", default_status=RUNNING),
@@ -99,10 +103,12 @@ def _compared(name: str, found: pl.DataFrame | None) -> dg.AssetCheckResult:
     return checked(name, found)
 
 
-def _maintenance(datasets: dict[str, Dataset]) -> dg.JobDefinition:
+def _maintenance(datasets: dict[str, Dataset], models: dict[str, Model]) -> dg.JobDefinition:
     @dg.op(name="maintain_tables", description="Compact, checkpoint, and remove what retention has passed.")
     def tables(context: dg.OpExecutionContext, lakehouse: LakehouseResource) -> None:
-        for done in maintain(standing(lakehouse.lake, datasets).values()):
+        lake = lakehouse.lake
+        tables = standing(lake, datasets) | learned(lake, models)
+        for done in maintain(tables.values(), pinned(lake, models)):
             context.log.info(f"{done.table}: compacted {done.compacted}, removed {done.removed} files")
 
     @dg.job(name="maintenance", executor_def=dg.in_process_executor, description="Keep the lake small.")

@@ -50,8 +50,14 @@ def test_log_loss_and_brier_are_what_they_are_called() -> None:
     assert told["calibration"]["value"] == pytest.approx(0.1)
 
 
-def judged(challenger: pl.Series, champion: pl.Series, truth: pl.Series, spot: pl.Series | None = None) -> list[str]:
-    told = {"label": truth, "challenger": challenger, "champion": champion, "baseline": truth * 0 + 0.3}
+def guess_of(value: float, truth: pl.Series) -> pl.Series:
+    return pl.Series([value] * len(truth))
+
+
+def judged(
+    challenger: pl.Series, champion: pl.Series, truth: pl.Series, spot: pl.Series | None = None
+) -> list[str]:
+    told = {"label": truth, "challenger": challenger, "champion": champion, "baseline": guess_of(0.3, truth)}
     rows = pl.DataFrame(told).with_columns(origin=pl.lit("JFK") if spot is None else spot)
     return evaluation.judge(rows, ["origin"]).reasons
 

@@ -1,0 +1,30 @@
+"""models → tables: the names follow from what is declared, and so do the versions that a model in use pins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lakehouse.lake import Lake, Table
+from lakehouse.ml import registry
+from lakehouse.model import Model
+
+LAYERS = ("models", "promotions", "serving", "rejected", "monitor")
+
+
+def standing(lake: Lake, models: Mapping[str, Model]) -> dict[str, Table]:
+    """The tables of models that somebody has made, opened, by name."""
+    names = [f"{layer}/{name}" for name in models for layer in LAYERS]
+    return {name: table for name in names if (table := lake.open(name))}
+
+
+def pinned(lake: Lake, models: Mapping[str, Model]) -> dict[str, list[int]]:
+    """Of each cleaned table the versions that a champion was made from: they stay while it is in use."""
+    found: dict[str, list[int]] = {}
+    for name in models:
+        if lake.open(f"promotions/{name}") is None or (known := registry.champion(lake, name)) is None:
+            continue
+        for dataset, pin in registry.version(lake, name, known).pins["inputs"].items():
+            table = lake.open(f"cleaned/{dataset}")
+            if table and table.id == pin["table"]:
+                found.setdefault(table.name, []).append(pin["version"])
+    return found

@@ -1,0 +1,47 @@
+"""The model commands, as a person types them."""
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lakehouse import model as vocabulary
+from lakehouse.cli import main
+from lakehouse.lake import Lake
+from lakehouse.model import Model
+from lakehouse_tests.ml.test_training import poison
+
+
+@pytest.fixture
+def told(lake: Lake, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary, "load", lambda: {model.name: model})
+    monkeypatch.setenv("LAKEHOUSE_HOME", lake.root + "-home")
+    monkeypatch.setenv("LAKEHOUSE_LAKE", lake.root)
+
+
+def typed(*words: str) -> Result:
+    return CliRunner().invoke(main, [*words])
+
+
+@pytest.mark.usefixtures("told")
+def test_a_person_trains_promotes_shows_reproduces_asks_and_rolls_back(lake: Lake) -> None:
+    assert "no champion" in typed("predict", "carrier=UA").output
+    made = typed("model", "train")
+    assert "passed" in made.output, made.output
+    version = made.output.split()[0]
+    assert typed("model", "promote", version[:6]).exit_code == 0
+    assert f"* {version}" in typed("model", "list").output
+    assert "## Limits" in typed("model", "show", version).output
+    assert "the same" in typed("model", "reproduce", version).output
+    answer = json.loads(typed("predict", "carrier=UA").output)
+    assert answer["model"] == version
+    assert "not in the key" in typed("predict", "colour=red").output
+    assert "no earlier champion" in typed("model", "rollback").output
+    poison(lake)
+    refused = typed("model", "train").output.split()[0]
+    stopped = typed("model", "promote", refused)
+    assert stopped.exit_code == 1
+    assert "the gate refused" in stopped.output
+    assert "Hint" in stopped.output
+    counted = typed("sql", "select count(*) n from models.delay_risk", "--format", "json")
+    assert json.loads(counted.output) == [{"n": 2}]

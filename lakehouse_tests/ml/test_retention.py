@@ -1,0 +1,33 @@
+"""Retention takes what nobody needs, and not what a champion was made from."""
+
+
+import pytest
+
+from lakehouse.lake import Lake, maintenance
+from lakehouse.lake.table import HOOKS
+from lakehouse.layers.cleaned import open_cleaned
+from lakehouse.ml import registry, tables, training
+from lakehouse.model import Model
+from lakehouse_tests.ml.conftest import DATASETS
+from lakehouse_tests.ml.test_training import poison, promoted
+
+
+def shorten(lake: Lake) -> None:
+    """Everything that is not the newest is older than retention."""
+    table = open_cleaned(lake, DATASETS["flights"])
+    now = "interval 0 seconds"
+    kept = {"delta.deletedFileRetentionDuration": now, "delta.logRetentionDuration": now}
+    table.delta.alter.set_table_properties(kept, post_commithook_properties=HOOKS)
+
+
+def test_the_versions_that_a_champion_pins_outlive_retention(lake: Lake, model: Model) -> None:
+    made = registry.version(lake, model.name, promoted(lake, model))
+    poison(lake)
+    shorten(lake)
+    held = tables.pinned(lake, {model.name: model})
+    assert held["cleaned/flights"] == [made.pins["inputs"]["flights"]["version"]]
+    maintenance.maintain([open_cleaned(lake, DATASETS["flights"])], held)
+    assert training.reproduce(lake, model, made)
+    maintenance.maintain([open_cleaned(lake, DATASETS["flights"])])
+    with pytest.raises(training.NotReproducible, match="no longer reproducible"):
+        training.reproduce(lake, model, made)
