@@ -29,7 +29,7 @@ BASE = 3
 
 @dataclass(frozen=True)
 class Replay:
-    """`months`: a row each. `loop`, `stale`, `gain`: pooled AUC from May to December, and the paired difference."""
+    """`months`: a row each. `loop`, `stale`, `gain`: pooled AUC from May to December, and their paired gap."""
 
     months: pl.DataFrame
     loop: Estimate
