@@ -12,7 +12,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HOP, RACES, HISTORY = (f"lake/test_{name}.py" for name in ("hop", "races", "history"))
-LIVES, REMOVALS, TRANSIENT = "test_lives.py", "test_removals.py", "test_transient.py"
+LIVES, REMOVALS, TRANSIENT, EVOLUTION = (
+    "test_lives.py",
+    "test_removals.py",
+    "test_transient.py",
+    "test_schema_evolution.py",
+)
 ONE, TWO = (
     "every_life_of_an_object_ends_as_its_last_state_says",
     "a_key_that_two_objects_carry_falls_back_to_the_other",
@@ -300,6 +305,57 @@ MUTATIONS = [
         '[*dataset.order_by, "_modified", "_object", "_record"]',
         '[*dataset.order_by, "_object", "_record"]',
         f"{LIVES}::of_two_objects_the_one_written_later_wins_whatever_its_name_and_its_turn",
+    ),
+    swap(
+        "no bound on what an object unpacks to",
+        "landing/packing.py",
+        "if len(found) > limit:",
+        "if False:",
+        "landing/test_archives.py::a_bomb_is_refused_before_it_is_unpacked",
+    ),
+    swap(
+        "members that left an archive stay",
+        "layers/generation.py",
+        "left = [k for k, was in known.members.items() if k not in there and not _is_empty(was)]",
+        "left = list[str]()",
+        "landing/test_archives.py::an_overwritten_archive_takes_back_the_members_that_it_no_longer_has[keep]",
+    ),
+    swap(
+        "an archive's members are looked for in the bucket",
+        "landing/reconcile.py",
+        "_listed(held.collect())",
+        "held.collect()",
+        "landing/test_archives.py::the_members_of_an_archive_arrive_as_objects_of_their_own[flights/a.zip-zipped]",
+    ),
+    swap(
+        "a value is cut to the type of its column",
+        "layers/rescued.py",
+        "return there.set(~same, None)",
+        "return there",
+        f"{EVOLUTION}::each_documented_behaviour[rescued data: a type mismatch of a typed file is rescued and its "
+        "row stays-at once]",
+    ),
+    swap(
+        "columns of other files are forgotten",
+        "layers/cleaned.py",
+        "batch = batch if anew else _beside(batch, target)",
+        "",
+        f"{EVOLUTION}::an_older_record_that_comes_late_takes_no_further_column_from_the_newer",
+    ),
+    swap(
+        "only the record that brings a column is refused for it",
+        "layers/shape.py",
+        "if key in brought:",
+        "if row in ledger.unknown:",
+        f"{EVOLUTION}::each_documented_behaviour[failOnNewColumns: an object is refused with all its records, "
+        "and its neighbours are not-at once]",
+    ),
+    swap(
+        "a file's column is taken for the group",
+        "layers/serving.py",
+        "serving.group in datasets[u].contract.column_names()",
+        "serving.group is not None",
+        f"{EVOLUTION}::a_column_of_a_files_own_is_no_group_of_a_serving_table",
     ),
     swap(
         "messages deleted before the inbox holds them",

@@ -17,7 +17,7 @@ import dataframely as dy
 import polars as pl
 import pytest
 
-from lakehouse.dataset import Clean, Dataset
+from lakehouse.dataset import Clean, Dataset, Serving
 from lakehouse.layers import balance, raw
 from lakehouse.layers.lag import lagging
 from lakehouse_tests.conftest import Road
@@ -332,6 +332,47 @@ def test_what_was_refused_for_its_columns_arrives_once_the_contract_has_them(roa
     road.datasets["things"] = replace(road.datasets["things"], contract=More)
     road.hops()
     check(road, replace(case, cleaned=[A | {"unit": None}, B | {"unit": "mm"}], quarantine={}, lacking=()))
+
+
+def test_an_older_record_that_comes_late_takes_no_further_column_from_the_newer(road: Road) -> None:
+    files = {"1.ndjson": ndjson({"id": "a", "value": 0}), "2.ndjson": ndjson(A | {"unit": "mm"})}
+    case = Case("late", files, [A | {"unit": "mm"}])
+    take(road, case, lambda names: names[::-1], at_once=False)
+    check(road, case)
+
+
+class Sale(dy.Schema):
+    """What was sold."""
+
+    shop = dy.Int64(primary_key=True)
+    area = dy.Int64(nullable=False)
+
+
+class Shop(dy.Schema):
+    """Who sold it."""
+
+    shop = dy.Int64(primary_key=True)
+    name = dy.String(nullable=False)
+
+
+def areas(sales: pl.LazyFrame, shops: pl.LazyFrame) -> pl.LazyFrame:
+    """The shops of an area."""
+    named = sales.join(shops.select("shop", "name"), on="shop")
+    return named.group_by("area").agg(pl.col("name").sort().str.join())
+
+
+def test_a_column_of_a_files_own_is_no_group_of_a_serving_table(road: Road) -> None:
+    road.datasets.clear()
+    serving = [Serving(areas, key="area", group="area")]
+    road.datasets["sales"] = Dataset("sales", "sales/*", Sale, serving=serving)
+    road.datasets["shops"] = Dataset("shops", "shops/*", Shop)
+    shops = csv("shop,name,area", "1,x,north", "2,y,north")
+    sales = csv("shop,area", "1,7"), csv("shop,area", "2,7")
+    for key, body in [("sales/1.csv", sales[0]), ("shops/1.csv", shops), ("sales/2.csv", sales[1])]:
+        road.bucket.put(key, body)
+        road.announce(key)
+        road.hops()
+    assert rows(road, "serving/areas").select("area", "name").rows() == [(7, "xy")]
 
 
 def test_raw_keeps_every_column_and_the_types_of_files_that_tell_them(road: Road) -> None:

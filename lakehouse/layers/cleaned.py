@@ -14,10 +14,11 @@ from lakehouse.dataset import Dataset
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, walk
 from lakehouse.lake.table import schema, storable
 from lakehouse.layers import raw as raw_layer
+from lakehouse.layers.columns import Ledger, columns
 from lakehouse.layers.portion import Portion, bounded, portion, told
 from lakehouse.layers.raw import ORIGIN
 from lakehouse.layers.rescued import RESCUED, as_json
-from lakehouse.layers.shape import Ledger, columns, shaped
+from lakehouse.layers.shape import shaped
 
 BAD = schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "_text": pl.String})
 

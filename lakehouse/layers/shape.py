@@ -7,20 +7,18 @@ stays, where the file told its own types or the dataset declares `rescue`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
-import dataframely as dy
 import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.landing.refusal import OWN
+from lakehouse.layers.columns import Ledger
 from lakehouse.layers.nested import conform
-from lakehouse.layers.rescued import NESTED, RESCUED, as_text, as_word, dumped, exact, nothing
+from lakehouse.layers.rescued import NESTED, RESCUED, as_text, dumped, exact, nothing
 
-Told = dict[str, Any]
-"""Columns and values of one record."""
 CALENDAR = (pl.Date, pl.Datetime, pl.Time)
 MEND = "add them to the contract, or take them out of the file"
 
@@ -35,83 +33,6 @@ class Shape:
     table: pl.DataFrame
     further: pl.DataFrame
     faults: pl.DataFrame
-
-
-@dataclass
-class Ledger:
-    """What did not fit, by `_row`: values to rescue, values that break a rule, columns that nobody declared."""
-
-    rescued: dict[int, Told] = field(default_factory=dict)
-    broken: list[tuple[int, str]] = field(default_factory=list)
-    unknown: dict[int, set[str]] = field(default_factory=dict)
-
-    def rescue(self, row: int, told: Told) -> None:
-        self.rescued.setdefault(row, {}).update(told)
-
-    def text(self, row: int) -> Told:
-        """Each value as a column of text would have it, so that the type of raw's column makes no difference."""
-        return {name: as_word(value) for name, value in self.rescued.get(row, {}).items()}
-
-    def surprise(self, row: int, told: Told) -> None:
-        """Columns beyond the contract that no column can be made for."""
-        self.rescue(row, told)
-        self.unknown.setdefault(row, set()).update(told)
-
-
-def columns(rows: pl.DataFrame, contract: type[dy.Schema], ledger: Ledger) -> pl.DataFrame:
-    """The file's columns, spelled as in the contract; those of JSON records and of rescued values among them."""
-    wanted = {c.lower(): c for c in contract.column_names()}
-    rows = rows.rename({c: wanted[c.lower()] for c in rows.columns if c.lower() in wanted})
-    told = _json(rows, "_text")
-    typed = _json(rows, RESCUED)
-    if told:
-        paths = {c: pl.col("_text").str.json_path_match(f"$['{c}']") for c in contract.column_names()}
-        there = {c: as_text(rows[c]) for c in paths if c in rows.columns}
-        rows = rows.with_columns(pl.coalesce(there.get(c), path).alias(c) for c, path in paths.items())
-    known = {c.lower(): c for c in rows.columns if c.lower() not in OWN} | wanted
-    more: dict[str, dict[int, Any]] = {}
-    for row, values in [*told.items(), *typed.items()]:
-        for name, value in _new(values, known, contract.column_names() if row in told else ()):
-            if not name or name.lower() in OWN or "\0" in name:
-                ledger.surprise(row, {name: value})
-                continue
-            column = known.setdefault(name.lower(), name)
-            if row in more.setdefault(column, {}) or (name != column and column in values):
-                ledger.surprise(row, {name: value})
-            else:
-                more[column][row] = value
-    return _with(rows, more, set(wanted.values()), ledger)
-
-
-def _json(rows: pl.DataFrame, column: str) -> dict[int, Told]:
-    if column not in rows.columns or rows[column].null_count() == len(rows):
-        return {}
-    filled = rows.filter(pl.col(column).is_not_null()).select("_row", column)
-    return {row: json.loads(text) for row, text in filled.iter_rows()}
-
-
-def _new(values: Told, known: dict[str, str], read: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """The values that no column has yet."""
-    return ((name, value) for name, value in values.items() if value is not None and name not in read)
-
-
-def _with(rows: pl.DataFrame, more: dict[str, dict[int, Any]], wanted: set[str], ledger: Ledger) -> pl.DataFrame:
-    """The rows with values of their own. A contract's column becomes text then, since it is read by the contract;
-    any other keeps its type, and a value that this cannot hold is rescued.
-    """
-    for column, values in more.items():
-        texts = pl.Series(column, [as_word(values.get(row)) for row in rows["_row"]], dtype=pl.String)
-        if column not in rows.columns:
-            rows = rows.with_columns(texts)
-        elif column in wanted:
-            rows = rows.with_columns(pl.coalesce(as_text(rows[column]), texts).alias(column))
-        else:
-            held = exact(texts, rows.schema[column])
-            lost = texts.is_not_null() & held.is_null()
-            for row in rows["_row"].filter(lost):
-                ledger.rescue(row, {column: values[row]})
-            rows = rows.with_columns(rows[column].zip_with(rows[column].is_not_null(), held))
-    return rows
 
 
 def shaped(table: pl.DataFrame, dataset: Dataset, ledger: Ledger) -> Shape:
