@@ -518,6 +518,20 @@ def _refused(dataset: str | None) -> Any:
 
 
 @main.command()
+@click.argument("prefix")
+def infer(prefix: str) -> None:
+    """Print a dataset file for what landed below PREFIX; save it as lakehouse/datasets/NAME.py."""
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+    from lakehouse.layers import inferred
+
+    try:
+        click.echo(inferred.infer(Lake(Settings.load().lake), prefix, load()), nl=False)
+    except inferred.Nothing as error:
+        raise Failure(str(error), "`lakehouse status` names the raw tables") from error
+
+
+@main.command()
 @AS_JSON
 def maintain(as_json: bool) -> None:
     """Compact small files; delete files and log entries that retention has passed."""

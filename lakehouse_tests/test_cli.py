@@ -255,6 +255,11 @@ def test_a_refused_record_is_listed_shown_and_sent_again(house: Road) -> None:
     assert {one["id"] for one in json.loads(run("quarantine", "list", "--json"))} == {"flights/2.csv#3"}
 
 
+def test_infer_prints_a_dataset_file_and_says_where_nothing_landed(house: Road) -> None:
+    assert 'carrier = dy.String(primary_key=True)  # 2 distinct' in run("infer", "airlines/")
+    assert "Error: nothing has landed below nowhere/" in run("infer", "nowhere", code=1)
+
+
 def test_env_prints_exports_that_a_shell_takes(house: Road, tmp_path: Path) -> None:
     (tmp_path / "env").write_text("AWS_ENDPOINT_URL=http://127.0.0.1:1\n")
     assert run("env") == "export AWS_ENDPOINT_URL='http://127.0.0.1:1'\n"

@@ -307,11 +307,13 @@ def _grave(dataset: Dataset, faults: pl.DataFrame) -> pl.DataFrame:
 def _unkeyed(contract: type[dy.Schema]) -> type[dy.Schema]:
     """The contract with its key columns merely non-null: which of two twins is newer is decided after this."""
     columns: dict[str, object] = {"row": dy.UInt32(alias="_row")}
+    written = [(a, v) for base in contract.__mro__ for a, v in vars(base).items() if isinstance(v, dy.Column)]
+    attributes = {value.alias or attribute: attribute for attribute, value in written}
     for column_name, column in contract.columns().items():
         if column.primary_key:
             plain = copy.copy(column)
             plain.primary_key, plain.nullable = False, False
-            columns[column_name] = plain
+            columns[attributes[column_name]] = plain
     return type(contract.__name__, (contract,), columns)
 
 

@@ -19,7 +19,9 @@ from lakehouse.layers.columns import Ledger
 from lakehouse.layers.nested import conform
 from lakehouse.layers.rescued import NESTED, RESCUED, as_text, dumped, exact, nothing
 
-CALENDAR = (pl.Date, pl.Datetime, pl.Time)
+SPELLED = (pl.Date, pl.Datetime, pl.Time, pl.Boolean)
+"""Types that dataframely does not read out of text."""
+TRUTH = {"true": True, "false": False}
 MEND = "add them to the contract, or take them out of the file"
 
 
@@ -75,7 +77,7 @@ def _read(values: pl.Series, kind: Any, rows: pl.Series, lenient: pl.Series, led
     """One column in the contract's type, as far as dataframely would not read it so by itself."""
     if isinstance(kind, NESTED):
         return _nested(values, kind, rows, lenient, ledger)
-    plain_text = values.dtype == pl.String and not isinstance(kind, CALENDAR)
+    plain_text = values.dtype == pl.String and not isinstance(kind, SPELLED)
     if isinstance(kind, pl.Enum | pl.Categorical | pl.Object) or (plain_text and not lenient.any()):
         return values
     held = _held(values, kind)
@@ -98,6 +100,8 @@ def _held(values: pl.Series, kind: Any) -> pl.Series:
     if here.is_numeric() and kind.is_numeric():
         return _cast(values, kind) if kind.is_float() else exact(values, kind)
     text = as_text(values)
+    if isinstance(kind, pl.Boolean):
+        return text.str.to_lowercase().replace_strict(TRUTH, default=None, return_dtype=kind)
     return _calendar(text, kind) if kind.is_temporal() else _cast(text, kind)
 
 
