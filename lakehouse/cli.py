@@ -111,7 +111,7 @@ def up(drip: float | None, empty: bool) -> None:
             bucket = Bucket(client("s3"), settings.required("bucket"))
             there = {found.key for found in bucket.list()}
             if not there and not empty:
-                sample = [*feed.reference(), *feed.flights(7), *feed.weather(7)]
+                sample = [*feed.sample(7)]
                 _land_all(bucket, sample)
                 there = {key for key, _ in sample}
             for day in range(365) if drip else []:

