@@ -26,6 +26,7 @@ VARIABLES = {
     "dead_letter_url": "LAKEHOUSE_DEAD_LETTER_QUEUE_URL",
     "table_prefix": "LAKEHOUSE_TABLE_PREFIX",
     "undeclared": "LAKEHOUSE_UNDECLARED",
+    "alert_topic": "LAKEHOUSE_ALERT_TOPIC_ARN",
 }
 """Where each setting comes from."""
 
@@ -47,6 +48,8 @@ class Settings:
     """Before every DynamoDB table's name."""
     undeclared: str = "on"
     """Whether what no dataset claims lands in a raw table of its prefix: `on` or `off`."""
+    alert_topic: str | None = None
+    """The SNS topic that is told of failures and recoveries."""
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -60,6 +63,7 @@ class Settings:
             dead_letter_url=told["dead_letter_url"],
             table_prefix=environment.get(VARIABLES["table_prefix"], "lakehouse-"),
             undeclared=told["undeclared"] or "on",
+            alert_topic=told["alert_topic"],
         )
 
     def required(self, name: str) -> str:

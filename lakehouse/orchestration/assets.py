@@ -1,6 +1,6 @@
 """datasets → assets: one a table, each a verb of the engine and what it has to tell."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,16 @@ from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.landing import inbox
 from lakehouse.layers import balance, cleaned, raw, refused, serving, undeclared
 from lakehouse.layers.ingest import ingest
-from lakehouse.orchestration.metadata import LISTED, schema_of, table_of
+from lakehouse.orchestration.metadata import (
+    LISTED,
+    code_of,
+    contract_schema,
+    describe,
+    lineage,
+    schema_of,
+    served_schema,
+    table_of,
+)
 from lakehouse.orchestration.resources import LakehouseResource
 from lakehouse.orchestration.sensor import DATASET, FAILURES
 
@@ -70,7 +79,7 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         heads = heads_of(lake, context, dataset.name)
         metrics.add("lakehouse.bytes", int(heads["_size"].sum()), dataset=dataset.name)
         return dg.MaterializeResult(
-            **_told(lake, done, heads, columns=True),
+            **_told(lake, done, heads, lambda kinds: {"dagster/column_schema": schema_of(kinds)}),
             check_results=[checked("readable", _unread(heads), warn=True)],
         )
 
@@ -134,7 +143,7 @@ EMPTY = "No record of this run's objects broke the contract."
 
 def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
     good, bad = dg.AssetKey(["cleaned", dataset.name]), dg.AssetKey(["quarantine", dataset.name])
-    origin = {c: f"← raw/{dataset.name}" for c in dataset.contract.column_names()}
+    origin = {c: [dg.TableColumnDep(dg.AssetKey(["raw", dataset.name]), c)] for c in dataset.contract.columns()}
 
     @dg.multi_asset(
         name=f"cleaned__{dataset.name}",
@@ -146,7 +155,11 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
                 kinds={"deltalake", "polars"},
                 owners=OWNERS,
                 description=_first_line(dataset.contract.__doc__),
-                metadata={"dagster/column_schema": _contract_schema(dataset, origin)},
+                metadata={
+                    "dagster/column_schema": contract_schema(dataset),
+                    "dagster/column_lineage": dg.TableColumnLineage(origin),
+                    **code_of(dataset.contract),
+                },
                 code_version=dataset.fingerprint,
             ),
             dg.AssetSpec(
@@ -221,12 +234,18 @@ def _serving(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
         kinds={"deltalake", "polars"},
         owners=OWNERS,
         description=_first_line(one.compute.__doc__),
+        metadata=code_of(one.compute),
         code_version=one.fingerprint,
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         lake = lakehouse.lake
         done = serving.serve(lake, one, datasets)
-        return dg.MaterializeResult(**_told(lake, done, heads_of(lake, context), columns=True))
+
+        def columns(kinds: pl.Schema) -> dict[str, Any]:
+            told = served_schema(one, datasets, kinds)
+            return {"dagster/column_schema": told, "dagster/column_lineage": lineage(one, datasets, kinds)}
+
+        return dg.MaterializeResult(**_told(lake, done, heads_of(lake, context), columns))
 
     return asset
 
@@ -305,26 +324,18 @@ def checked(
     )
 
 
-def _told(lake: Lake, done: Hopped, heads: pl.DataFrame, columns: bool = False) -> dict[str, Any]:
-    """A materialization's metadata and data version. `columns`: the table's too, where no contract tells them."""
+def _told(
+    lake: Lake, done: Hopped, heads: pl.DataFrame, columns: Callable[[pl.Schema], dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """A materialization's metadata and data version. `columns`: of the table's, where no contract tells them."""
     table = lake.open(done.table)
     assert table is not None
-    rows = table.scan()
     metrics.add("lakehouse.rows", done.upserted, table=done.table, done="put")
     metrics.add("lakehouse.rows", done.deleted, table=done.table, done="deleted")
-    metadata = {
-        "dagster/row_count": table.count,
-        "dagster/uri": lake.uri(done.table),
-        "dagster/table_name": done.table,
-        "dagster/storage_kind": "deltalake",
-        "delta_version": table.version,
-        "upserted": done.upserted,
-        "deleted": done.deleted,
-        "objects": table_of(heads.select(ABOUT)),
-        "objects_read": len(heads),
-    }
-    schema = {"dagster/column_schema": schema_of(rows.collect_schema())} if columns else {}
-    return {"metadata": metadata | schema, "data_version": _at(table)}
+    told = describe(lake, table, done, heads)
+    told |= {"objects": table_of(heads.select(ABOUT)), "objects_read": len(heads)}
+    told |= columns(table.scan().collect_schema()) if columns else {}
+    return {"metadata": told, "data_version": _at(table)}
 
 
 def _at(table: Table) -> dg.DataVersion:
@@ -343,21 +354,6 @@ def heads_of(
 def _heads(root: str, dataset: str, run: str) -> pl.DataFrame:
     """Kept for the steps after raw, which run in the same process."""
     return raw.heads(raw.open_raw(Lake(root), dataset)).filter(pl.col("_run") == run).collect()
-
-
-def _contract_schema(dataset: Dataset, origin: dict[str, str]) -> dg.TableSchema:
-    columns = dataset.contract.columns().items()
-    return dg.TableSchema(
-        [
-            dg.TableColumn(
-                name,
-                type=type(column).__name__.lower(),
-                description=f"{column.description or ''} {origin[name]}".strip(),
-                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=False),
-            )
-            for name, column in columns
-        ]
-    )
 
 
 def _first_line(text: str | None) -> str:

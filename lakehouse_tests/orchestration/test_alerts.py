@@ -1,0 +1,109 @@
+"""One message when a dataset begins to fail, and one when it is well again, however many runs end."""
+
+import json
+from collections.abc import Iterator
+
+import boto3
+import dagster as dg
+import pytest
+
+from lakehouse.orchestration import alerts
+from lakehouse.orchestration.alerts import Ended, Told, news
+from lakehouse.orchestration.resources import SNSResource
+from lakehouse.orchestration.sensor import DATASET
+
+
+def runs(*told: str) -> list[Ended]:
+    """`flights+` is a run of flights that went well, `flights-` one that failed."""
+    return [Ended(t[:-1], f"run{n}", t[-1] == "+", float(n)) for n, t in enumerate(told, start=1)]
+
+
+@pytest.mark.parametrize(
+    ("ends", "subjects"),
+    [
+        ([], []),
+        (["flights+"], []),
+        (["flights-"], ["flights fails"]),
+        (["flights-", "flights-", "flights-"], ["flights fails"]),
+        (["flights-", "weather-", "flights+"], ["flights fails", "weather fails", "flights is well again"]),
+        (["flights-", "flights+", "flights-"], ["flights fails", "flights is well again", "flights fails"]),
+    ],
+)
+def test_only_what_changes_is_told(ends: list[str], subjects: list[str]) -> None:
+    told, messages = news(Told(0.0, {}), runs(*ends))
+    assert [subject for subject, _ in messages] == [f"lakehouse: {subject}" for subject in subjects]
+    assert told.until == len(ends)
+
+
+def test_what_was_told_before_is_told_by_no_later_look() -> None:
+    told, messages = news(Told(0.0, {}), runs("flights-"))
+    told, messages = news(Told.read(told.cursor(), now=9.0), runs("flights-", "flights+"))
+    assert [text for _, text in messages] == ["Run run2 of flights went well; it had failed since run run1."]
+    assert told.failing == {}
+
+
+def test_who_begins_to_look_tells_nothing_of_before() -> None:
+    assert Told.read(None, now=9.0) == Told(9.0, {})
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def ends(instance: dg.DagsterInstance, dataset: str, good: bool) -> str:
+    job = dg.GraphDefinition(name=dataset).to_job()
+    run = instance.create_run_for_job(job, tags={DATASET: dataset})
+    told = dg.DagsterEventType.RUN_SUCCESS if good else dg.DagsterEventType.RUN_FAILURE
+    instance.report_dagster_event(alerts_event(told, dataset), run.run_id)
+    return run.run_id
+
+
+def alerts_event(kind: dg.DagsterEventType, job: str) -> dg.DagsterEvent:
+    return dg.DagsterEvent(event_type_value=kind.value, job_name=job)
+
+
+def test_failures_and_recoveries_reach_the_topic_though_many_runs_end_between_two_looks(
+    local: dict[str, str], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+    topic = sns.create_topic(Name="alerts")["TopicArn"]
+    url = sqs.create_queue(QueueName="mail")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    monkeypatch.setenv("LAKEHOUSE_ALERT_TOPIC_ARN", topic)
+    cursor = look(instance, Told(1.0, {}).cursor())
+    for number in range(20):
+        ends(instance, f"d{number}", good=False)
+    cursor = look(instance, cursor)
+    assert mail(sqs, url) == {f"lakehouse: d{number} fails" for number in range(20)}
+    ends(instance, "d1", good=False)
+    ends(instance, "d2", good=True)
+    look(instance, cursor)
+    assert mail(sqs, url) == {"lakehouse: d2 is well again"}
+
+
+def look(instance: dg.DagsterInstance, cursor: str | None) -> str | None:
+    context = dg.build_sensor_context(instance=instance, cursor=cursor)
+    result = alerts.build()(context, sns=SNSResource())
+    assert isinstance(result, dg.SensorResult)
+    return result.cursor
+
+
+def mail(sqs: object, url: str) -> set[str]:
+    found: set[str] = set()
+    while got := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):  # type: ignore[attr-defined]
+        found |= {json.loads(m["Body"])["Subject"] for m in got}
+        for message in got:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])  # type: ignore[attr-defined]
+    return found
+
+
+def test_without_a_topic_the_sensor_says_which_setting_it_misses(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAKEHOUSE_ALERT_TOPIC_ARN", raising=False)
+    result = alerts.build()(dg.build_sensor_context(instance=instance), sns=SNSResource())
+    assert isinstance(result, dg.SensorResult)
+    assert "LAKEHOUSE_ALERT_TOPIC_ARN" in str(result.skip_reason)

@@ -1,0 +1,127 @@
+"""What a table's page tells, and what the hour's checks see."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from lakehouse.definitions import build
+from lakehouse.orchestration.metadata import bars
+from lakehouse.orchestration.watch import FEW, unusual, written
+from lakehouse_tests import sample
+from lakehouse_tests.conftest import Road
+from lakehouse_tests.test_road import land
+
+pytestmark = pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning")
+"""Dagster 1.13 calls its own deprecated method where one resource holds another."""
+
+
+@pytest.fixture
+def house(road: Road, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Road:
+    """A bucket with files that the inbox names, as Dagster finds it."""
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
+    monkeypatch.setenv("LAKEHOUSE_LAKE", road.lake.root)
+    monkeypatch.setenv("LAKEHOUSE_LANDING_BUCKET", road.bucket.name)
+    monkeypatch.setenv("LAKEHOUSE_TABLE_PREFIX", road.prefix)
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    return road
+
+
+def ran(job: str) -> dg.ExecuteInProcessResult:
+    return build(dg.in_process_executor).resolve_job_def(job).execute_in_process(tags={"lakehouse/dataset": job})
+
+
+def pages(job: str) -> dict[str, dict[str, Any]]:
+    """Each table's metadata as the run told it."""
+    events = ran(job).get_asset_materialization_events()
+    told = [event.step_materialization_data.materialization for event in events]
+    return {m.asset_key.to_user_string(): {k: v.value for k, v in m.metadata.items()} for m in told}
+
+
+def test_a_tables_page_tells_what_was_written_where_and_why(house: Road) -> None:
+    ran("airlines")
+    found = pages("flights")
+    page = found["cleaned/flights"]
+    assert (page["dagster/row_count"], page["added"], page["changed"], page["deleted"]) == (3, 3, 0, 0)
+    assert page["objects_read"] == 2
+    assert page["files"] == 1
+    assert 0 <= page["seconds_since_upload"] < 600
+    assert page["summary"].startswith("**3 rows** (+3) in 1 files, ")
+    assert "Newest: 2013-01-01 10:00 UTC.\n\nCaused by 2 objects." in page["summary"]
+    assert len(page["summary"]) < 1000
+    served = {c.name: c.description for c in found["serving/carrier_punctuality"]["dagster/column_schema"].columns}
+    assert served["carrier"] == "airline, IATA code ← flights.carrier, airlines.carrier"
+    assert served["late"] == "← computed from flights, airlines"
+    deps = found["serving/carrier_punctuality"]["dagster/column_lineage"].deps_by_column
+    assert {d.asset_key.to_user_string() for d in deps["carrier"]} == {"cleaned/flights", "cleaned/airlines"}
+    assert "late" not in deps
+    land(house, changed := {"flights/1.csv": sample.flights(("AA", 1, 6), ("UA", 2, 20))})
+    house.announce(*changed)
+    assert pages("flights")["cleaned/flights"]["summary"].startswith("**3 rows** (~2) in ")
+
+
+def test_the_contracts_words_and_the_datasets_file_are_on_the_page() -> None:
+    graph = build(dg.in_process_executor).resolve_asset_graph()
+    metadata = graph.get(dg.AssetKey(["cleaned", "flights"])).metadata
+    columns = {c.name: c for c in metadata["dagster/column_schema"].columns}
+    assert columns["carrier"].description == "airline, IATA code ← raw/flights"
+    (code,) = metadata["dagster/code_references"].code_references
+    assert code.file_path.endswith("lakehouse/datasets/flights.py")
+    assert "class Flight(" in Path(code.file_path).read_text().splitlines()[code.line_number - 1]
+
+
+def watched() -> dict[str, dg.AssetCheckEvaluation]:
+    return {
+        f"{e.asset_key.to_user_string()}: {e.check_name}": e for e in ran("watch").get_asset_check_evaluations()
+    }
+
+
+def test_the_hour_sees_doubled_keys_and_cursors_that_lag_and_draws_the_dashboard(
+    house: Road, tmp_path: Path
+) -> None:
+    house.hops()
+    told = watched()
+    assert {name for name, one in told.items() if not one.passed} == set()
+    assert "| time_hour | carrier |" in str(told["cleaned/flights: volume"].metadata["preview"].value)
+    assert (tmp_path / "dashboard.html").exists()
+    table = house.lake.open("serving/carrier_punctuality")
+    assert table
+    table.append(table.scan().filter(pl.col("carrier") == "AA").collect())
+    house.announce("airlines/airlines.csv")
+    wrong = {name: one.metadata["count"].value for name, one in watched().items() if not one.passed}
+    assert wrong["serving/carrier_punctuality: unique"] == 2
+    assert wrong["raw/airlines: lag"] == len(["the event", "the items of the doubled row"])
+    assert "raw/planes: lag" not in wrong
+
+
+@pytest.mark.parametrize(
+    ("volumes", "told"),
+    [
+        ([], False),
+        ([10] * FEW, False),
+        ([10] * FEW + [10], False),
+        ([10] * FEW + [200], False),
+        ([10] * FEW + [201], True),
+        ([1000] * FEW + [49], True),
+        ([1000] * FEW + [50], False),
+    ],
+)
+def test_a_volume_is_told_where_it_is_far_from_what_is_usual(volumes: list[int], told: bool) -> None:
+    assert unusual(volumes) is told
+
+
+def test_a_volume_is_what_a_commit_wrote_and_a_commit_that_wrote_nothing_is_none(house: Road) -> None:
+    house.hops()
+    table = house.lake.open("cleaned/flights")
+    assert table
+    table.append(table.scan().collect().clear())
+    assert written(table) == [3]
+
+
+def test_the_drawing_is_short_enough_to_be_shown_inline() -> None:
+    drawn = str(bars([10**6 + n for n in range(24)]).value)
+    assert len(drawn) < 1000
+    assert drawn.startswith("![1000021, 1000022, 1000023](data:image/svg+xml,%3Csvg")
