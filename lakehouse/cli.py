@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -263,10 +264,10 @@ def status(as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("query")
+@click.argument("query", required=False)
 @click.option("--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table")
-def sql(query: str, shape: str) -> None:
-    """Ask the lake, in polars SQL: `select * from cleaned.flights limit 5`.
+def sql(query: str | None, shape: str) -> None:
+    """Ask the lake, in polars SQL: `select * from cleaned.flights limit 5`. Without a query: a prompt.
 
     A table as it stood: `"cleaned.flights@12"`, `"cleaned.flights@2026-11-01T10:00:00Z"`.
     """
@@ -274,10 +275,17 @@ def sql(query: str, shape: str) -> None:
 
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
-    from lakehouse.query import QueryError, ask
+    from lakehouse.query import QueryError, ask, columns
 
+    settings, datasets = Settings.load(), load()
+    lake = Lake(settings.lake)
+    if query is None:
+        from lakehouse import prompt
+
+        prompt.run(partial(ask, lake, datasets), columns(lake, datasets), settings.home)
+        return
     try:
-        result = ask(Lake(Settings.load().lake), load(), query)
+        result = ask(lake, datasets, query)
     except QueryError as error:
         raise Failure(str(error), error.hint) from error
     if shape == "table":

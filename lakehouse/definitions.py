@@ -7,7 +7,7 @@ from lakehouse import model
 from lakehouse.dataset import load
 from lakehouse.layers import undeclared
 from lakehouse.layers.lag import servings_of
-from lakehouse.orchestration import alerts, assets, daily, models, pictures, sensor, watch
+from lakehouse.orchestration import alerts, assets, daily, models, sensor, watch
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SNSResource, SQSResource
 
 
@@ -16,7 +16,7 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     datasets, learned = load(), model.load()
     model.check(learned, datasets)
     jobs = []
-    by_day, by_hour, drawn = daily.build(datasets, learned), watch.build(datasets), pictures.build(datasets)
+    by_day, by_hour = daily.build(datasets, learned), watch.build(datasets)
     whole = dg.AssetSelection.checks(*by_day["asset_checks"], *by_hour["asset_checks"])
     learning = models.build(learned, datasets, executor, whole)
     for name in datasets:
@@ -34,10 +34,10 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     s3, sqs, dynamodb = S3Resource(), SQSResource(), DynamoDBResource()
     lakehouse = LakehouseResource(s3=s3, sqs=sqs, dynamodb=dynamodb)
     return dg.Definitions(
-        assets=[*assets.build(datasets), *by_hour["assets"], *drawn["assets"], *learning["assets"]],
+        assets=[*assets.build(datasets), *by_hour["assets"], *learning["assets"]],
         asset_checks=[*by_day["asset_checks"], *by_hour["asset_checks"]],
-        jobs=[*jobs, *by_day["jobs"], *by_hour["jobs"], *drawn["jobs"], *learning["jobs"]],
-        schedules=[*by_day["schedules"], *by_hour["schedules"], *drawn["schedules"]],
+        jobs=[*jobs, *by_day["jobs"], *by_hour["jobs"], *learning["jobs"]],
+        schedules=[*by_day["schedules"], *by_hour["schedules"]],
         sensors=[sensor.build(datasets, jobs), alerts.build(), *learning["sensors"]],
         resources={"s3": s3, "sqs": sqs, "sns": SNSResource(), "dynamodb": dynamodb, "lakehouse": lakehouse},
         executor=executor,

@@ -48,6 +48,11 @@ def ask(lake: Lake, datasets: dict[str, Dataset], query: str) -> pl.DataFrame:
         raise QueryError(_told(error), f"tables: {', '.join(_known(lake, datasets)) or 'none yet'}") from error
 
 
+def columns(lake: Lake, datasets: dict[str, Dataset]) -> dict[str, pl.Schema]:
+    """Of every table that can be asked, by its name, its columns."""
+    return {name: _frame(lake, datasets, name).collect_schema() for name in _known(lake, datasets)}
+
+
 def named(query: str) -> list[str]:
     """The tables that a query reads, as it writes them; names of its own (`with …`) are none."""
     tree = sqlglot.parse_one(query, dialect="duckdb")

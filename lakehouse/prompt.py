@@ -1,0 +1,78 @@
+"""Lines typed at a terminal → queries → tables printed, until Ctrl-D.
+
+A query ends with a semicolon, or with an empty line, and may take as many lines as it likes. `\\d` lists the
+tables, `\\d TABLE` its columns. What was asked is kept below the home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import polars as pl
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.history import FileHistory
+
+from lakehouse import terminal
+
+Execute = Callable[[str], pl.DataFrame]
+"""The rows of a query. What it raises is told, and the prompt goes on."""
+WORDS = ["select", "from", "where", "group by", "order by", "limit", "join", "on", "count(*)", "as", "and", "or"]
+GREETING = "A query ends with ; or an empty line. \\d lists the tables, \\d TABLE its columns, Ctrl-D ends."
+ROWS = 40
+
+
+def run(execute: Execute, tables: Mapping[str, Mapping[str, object]], home: Path) -> None:
+    """Ask and answer. `tables`: the columns of each, by its name in SQL, with their types."""
+    home.mkdir(parents=True, exist_ok=True)
+    words = [*WORDS, *tables, *{column for columns in tables.values() for column in columns}]
+    session: PromptSession[str] = PromptSession(
+        history=FileHistory(str(home / "sql_history")),
+        completer=WordCompleter(words, ignore_case=True, WORD=True),
+        complete_while_typing=False,
+        multiline=Condition(lambda: not complete(session.default_buffer.text)),
+        prompt_continuation="    ... ",
+    )
+    terminal.console().print(GREETING, style="dim", markup=False)
+    while True:
+        try:
+            asked = session.prompt("lake> ").strip().rstrip(";").strip()
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return
+        if asked:
+            answer(execute, tables, asked)
+
+
+def complete(text: str) -> bool:
+    """Whether Enter sends what was typed."""
+    lines = text.rstrip(" ").split("\n")
+    return not text.strip() or text.lstrip().startswith("\\") or text.rstrip().endswith(";") or not lines[-1]
+
+
+def answer(execute: Execute, tables: Mapping[str, Mapping[str, object]], asked: str) -> None:
+    command, _, name = asked.partition(" ")
+    if command == "\\d":
+        _list(tables, name.strip())
+        return
+    try:
+        with terminal.busy("asking"):
+            rows = execute(asked)
+    except Exception as error:
+        terminal.console().print(f"{type(error).__name__}: {error}", style="red", markup=False)
+        return
+    terminal.table("", rows, ROWS)
+
+
+def _list(tables: Mapping[str, Mapping[str, object]], name: str) -> None:
+    if name and name not in tables:
+        terminal.console().print(f"no table {name}; \\d lists them", style="red", markup=False)
+    elif name:
+        columns = [(column, str(kind)) for column, kind in tables[name].items()]
+        terminal.table(name, pl.DataFrame(columns, schema=["column", "type"], orient="row"), len(columns))
+    else:
+        rows = [(table, len(columns)) for table, columns in tables.items()]
+        terminal.table("", pl.DataFrame(rows, schema=["table", "columns"], orient="row"), len(rows))
