@@ -454,6 +454,55 @@ MUTATIONS = [
         ),
         "test_road.py::two_writers_that_both_find_no_cursor_write_in_one_epoch",
     ),
+    swap(
+        "promotion believes the gate's run",
+        "ml/registry.py",
+        "if not chosen.passed:",
+        "if False:",
+        "ml/test_training.py::a_model_trained_on_poisoned_labels_is_refused_by_the_gate",
+    ),
+    swap(
+        "promotion forgets whom the verdict was against",
+        "ml/registry.py",
+        "if chosen.against != _last(known):",
+        "if False:",
+        "ml/test_training.py::a_verdict_against_a_former_champion_promotes_nobody",
+    ),
+    swap(
+        "promotion undoes a rollback",
+        "ml/registry.py",
+        'if chosen.id in known["id"]:',
+        "if False:",
+        "ml/test_training.py::a_rollback_is_one_append_and_is_not_undone_by_the_next_promotion",
+    ),
+    swap(
+        "a version answers what it has seen",
+        "ml/scoring.py",
+        "left.filter(pl.col(ASKED) > until), left.filter(pl.col(ASKED) <= until)",
+        "left, left.clear()",
+        "ml/test_scoring.py::what_is_scored_as_it_comes_in_any_order_is_what_is_scored_at_once",
+    ),
+    swap(
+        "only the rows that a change names are answered again",
+        "ml/scoring.py",
+        "return pl.concat([reached, *found]).unique()",
+        "return pl.concat([reached.clear(), *found]).unique()",
+        "ml/test_scoring.py::what_is_scored_as_it_comes_in_any_order_is_what_is_scored_at_once",
+    ),
+    swap(
+        "a failing week asks again and again",
+        "ml/monitoring.py",
+        "and found.last > latest.until",
+        "",
+        "ml/test_monitoring.py::a_failing_week_asks_for_training_once_and_the_next_failing_week_again",
+    ),
+    swap(
+        "retention forgets what a champion was made from",
+        "lake/maintenance.py",
+        "keep_versions=kept, post",
+        "post",
+        "ml/test_retention.py::the_versions_that_a_champion_pins_outlive_retention",
+    ),
 ]
 
 

@@ -19,9 +19,10 @@ TARGET = 16 << 20
 """Bytes of a compacted file. An upsert rewrites each file that it touches: 64 MB made it twice as slow."""
 SMALL = TARGET // 2
 """Two of these make one file."""
-NONE: Mapping[str, Sequence[int]] = MappingProxyType({})
 CROWD = 32
 """Small files in one partition that are worth a compaction."""
+NONE: Mapping[str, Sequence[int]] = MappingProxyType({})
+HELD = "delta.enableExpiredLogCleanup"
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,25 @@ def clean(table: Table, pinned: Sequence[int] = ()) -> int:
 
     In full, so that change data and what a crash left behind go too. A reader that lags further than this finds
     its feed cut off and compares whole tables instead. A vacuum is two commits: none is made for nothing. The
-    files of pinned versions stay, and the log with them: delta-rs cleans it by age alone.
+    files of pinned versions stay, and the whole log: it is cleaned by age alone.
     """
     kept = [*pinned] or None
     table.delta.create_checkpoint()
     if kept is None:
         table.delta.cleanup_metadata()
+    elif not _holds_log(table):
+        return 0
     if not table.delta.vacuum(full=True, dry_run=True, keep_versions=kept):
         return 0
     done = table.delta.vacuum(full=True, dry_run=False, keep_versions=kept, post_commithook_properties=HOOKS)
     return len(done)
+
+
+def _holds_log(table: Table) -> bool:
+    """Have a vacuum leave the log, which it cleans whatever its hooks say; False if another commit was first."""
+    if table.delta.metadata().configuration.get(HELD) != "false":
+        try:
+            table.delta.alter.set_table_properties({HELD: "false"}, post_commithook_properties=HOOKS)
+        except CommitFailedError:
+            return False
+    return True

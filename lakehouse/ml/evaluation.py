@@ -16,7 +16,7 @@ LEAST = 500
 WORSE = 0.01
 """By how much log loss may rise in a segment that it surely rises in."""
 ASTRAY = 0.1
-"""How far the mean prediction may lie from the late share of the newest rows."""
+"""How far the mean prediction of a first version may lie from the share of yes; a later one has its champion."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def judge(rows: pl.DataFrame, segments: Sequence[str]) -> Judgement:
     truth, loss = rows["label"], losses(rows["label"], rows["challenger"])
     metrics: dict[str, Any] = {name: quality(truth, rows[name]) for name in ("challenger", *rivals)}
     reasons = []
-    if abs(astray := metrics["challenger"]["calibration"]["value"]) > ASTRAY:
+    if "champion" not in rivals and abs(astray := metrics["challenger"]["calibration"]["value"]) > ASTRAY:
         reasons.append(f"its predictions are {astray:+.3f} astray in the mean")
     for rival in rivals:
         gain = auc_gain(truth, rows["challenger"], rows[rival])

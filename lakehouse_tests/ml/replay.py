@@ -23,13 +23,14 @@ from lakehouse.model import Model
 from lakehouse_tests.ml.conftest import DATASETS, fill
 
 Say = Callable[[str], None]
+MONTH = pl.col("time_hour").dt.convert_time_zone("America/New_York").dt.month()
 BASE = 3
 """Months that the first version is made from."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """`months`: a row each. `loop`, `stale`, `gain`: pooled AUC from May to December, and their paired gap."""
+    """`months`: a row each. `loop`, `stale`, `gain`: AUC pooled from May to December, their paired difference."""
 
     months: pl.DataFrame
     loop: Estimate
@@ -82,7 +83,7 @@ def _told(lake: Lake, model: Model, first: registry.Version) -> Replay:
     rows = feats.labelled(model, frames, feats.features(model, frames)).drop_nulls(feats.LABEL)
     rows = rows.with_columns(first.learned.predict(rows).alias("stale"))
     answers = served.scan().select(*model.key, "model", loop="probability").collect()
-    both = rows.join(answers, on=list(model.key)).with_columns(month=pl.col("time_hour").dt.month())
+    both = rows.join(answers, on=list(model.key)).with_columns(month=MONTH)
     months = [_month(month, part) for (month,), part in sorted(both.partition_by("month", as_dict=True).items())]
     late = both.filter(pl.col("month") >= 5)
     truth = late[feats.LABEL]

@@ -81,6 +81,7 @@ def test_what_is_better_in_all_and_worse_in_one_segment_is_refused() -> None:
     assert [r for r in judged(rows["a"], rows["b"], truth, spot) if "EWR" in r]
 
 
-def test_what_is_far_astray_is_refused() -> None:
+def test_a_first_version_that_is_far_astray_is_refused() -> None:
     truth, good = sample(4000)
-    assert any("astray" in reason for reason in judged(good / 2 + 0.45, good, truth))
+    rows = pl.DataFrame({"label": truth, "challenger": good / 2 + 0.45, "baseline": guess_of(0.9, truth)})
+    assert any("astray" in reason for reason in evaluation.judge(rows, []).reasons)
