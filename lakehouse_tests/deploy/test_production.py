@@ -117,14 +117,16 @@ def test_a_file_arrives_by_code_location_and_daemon_and_no_secret_is_written_any
     house: House, account: Account, road: Road, database: postgres.Postgres
 ) -> None:
     port, workspace = os.environ["LAKEHOUSE_CODE_PORT"], str(DEPLOY / "workspace-aws.yaml")
-    code = ("dagster", "api", "grpc", "-h", "127.0.0.1", "-p", port, "-m", "lakehouse.definitions")
+    code = ("dagster", "api", "grpc", "--log-format", "json", "-h", "127.0.0.1", "-p", port, "-m", "lakehouse.definitions")
     health = [sys.executable, "-m", "dagster", "api", "grpc-health-check", "-p", port]
     with process(house.folder, "code", *code):
         until(lambda: subprocess.run(health, capture_output=True).returncode == 0)
-        with process(house.folder, "daemon", "dagster._daemon", "run", "-w", workspace):
+        with process(house.folder, "daemon", "dagster._daemon", "run", "--log-format", "json", "-w", workspace):
             land(road, sample.FILES)
             until(lambda: settled(house, road))
     check(road, sample.FILES)
+    told = (house.folder / "daemon.log").read_text().splitlines()
+    assert any(json.loads(line)["event"] for line in told if line.startswith("{"))
     runs = house.instance.get_runs()
     assert {r.status for r in runs} == {dg.DagsterRunStatus.SUCCESS}
     logs = boto3.client("s3").list_objects_v2(Bucket=account.made["Lake"], Prefix="logs/")["Contents"]
