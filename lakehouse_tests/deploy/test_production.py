@@ -117,7 +117,8 @@ def test_a_file_arrives_by_code_location_and_daemon_and_no_secret_is_written_any
     house: House, account: Account, road: Road, database: postgres.Postgres
 ) -> None:
     port, workspace = os.environ["LAKEHOUSE_CODE_PORT"], str(DEPLOY / "workspace-aws.yaml")
-    code = ("dagster", "api", "grpc", "--log-format", "json", "-h", "127.0.0.1", "-p", port, "-m", "lakehouse.definitions")
+    place = ("-h", "127.0.0.1", "-p", port, "-m", "lakehouse.definitions")
+    code = ("dagster", "api", "grpc", "--log-format", "json", *place)
     health = [sys.executable, "-m", "dagster", "api", "grpc-health-check", "-p", port]
     with process(house.folder, "code", *code):
         until(lambda: subprocess.run(health, capture_output=True).returncode == 0)
