@@ -452,6 +452,20 @@ def reconcile(dataset: str | None, as_json: bool) -> None:
         click.echo(f"{name}: {count} objects announced")
 
 
+@main.command()
+@AS_JSON
+def redrive(as_json: bool) -> None:
+    """Move the dead letters back into the queue. `landing/dead_letters` in Dagster shows them."""
+    from lakehouse.landing import dead_letters
+    from lakehouse.landing.queue import Queue
+    from lakehouse.settings import client
+
+    settings, sqs = Settings.load(), client("sqs")
+    dead = Queue(sqs, settings.required("dead_letter_url"))
+    moved = dead_letters.redrive(dead, Queue(sqs, settings.required("queue_url")))
+    click.echo(json.dumps({"moved": moved}) if as_json else f"{moved} messages moved back")
+
+
 @main.group()
 def quarantine() -> None:
     """What is refused: files, records and messages, each with its reason and an id."""
@@ -542,23 +556,33 @@ def infer(prefix: str) -> None:
 @main.command()
 @AS_JSON
 def maintain(as_json: bool) -> None:
-    """Compact small files; delete files and log entries that retention has passed."""
+    """Compact small files, z-order where declared; delete what retention has passed. Dagster does it every day."""
+    from dataclasses import asdict
+
     from lakehouse import model, terminal
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
     from lakehouse.lake import maintain as tend
-    from lakehouse.layers.tables import standing
+    from lakehouse.layers.retention import sweep
+    from lakehouse.layers.tables import orders, standing
     from lakehouse.ml.tables import pinned
     from lakehouse.ml.tables import standing as learned
 
-    all_done, lake, models = [], Lake(Settings.load().lake), model.load()
+    settings, datasets, models = Settings.load(), load(), model.load()
+    all_done, lake = [], Lake(settings.lake)
+    with terminal.busy("deleting what retention has passed"):
+        expired = sweep(lake, _bucket, datasets, settings)
+    if not as_json:
+        for name, count in expired.items():
+            what = "objects deleted from the landing bucket" if name.startswith("raw/") else "records expired"
+            click.echo(f"{name}: {count} {what}")
     pins = pinned(lake, models)
-    for table in (standing(lake, load()) | learned(lake, models)).values():
+    for table in (standing(lake, datasets) | learned(lake, models)).values():
         with terminal.busy(f"tending {table.name}"):
-            (done,) = tend([table], pins)
-        all_done.append(vars(done))
+            (done,) = tend([table], pins, orders(datasets))
+        all_done.append({**asdict(done), "expired": expired.get(table.name, 0)})
         if not as_json:
-            click.echo(f"{done.table}: {'compacted, ' if done.compacted else ''}{done.removed} files deleted")
+            click.echo(str(done))
     if as_json:
         click.echo(json.dumps(all_done))
 

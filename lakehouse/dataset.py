@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from itertools import combinations
 from typing import Any, Literal
@@ -70,16 +71,17 @@ class Dataset:
     deduplication belongs into a serving function. `order_by`: the columns that say which of two rows of one key
     is newer; the object's LastModified, its key and the record number decide what is left. `on_delete`: whether a
     deleted object's rows stay; `on_expiry`: whether those of an object stay that a lifecycle rule removed.
-    `landing_retention`: days after which an object that was read leaves the landing zone. `format`: how its
-    objects are written, where name and content do not tell. `schema_evolution`: what becomes of columns that a
-    file brings and the contract lacks. In `add` they are further columns of cleaned, in `rescue` JSON in its
-    column `_rescued`, and in `fail` all records of such an object go to quarantine, and come back once the
-    contract has the columns. Raw keeps them in any case.
+    `landing_retention`: days after which an object that was read leaves the landing zone; None: as the setting of
+    all datasets says. `format`: how its objects are written, where name and content do not tell.
+    `schema_evolution`: what becomes of columns that a file brings and the contract lacks. In `add` they are
+    further columns of cleaned, in `rescue` JSON in its column `_rescued`, and in `fail` all records of such an
+    object go to quarantine, and come back once the contract has the columns. Raw keeps them in any case.
     A record that breaks a rule of the contract goes to quarantine; rules named in `warn` leave it in cleaned and
     are counted, rules named in `fail` fail the run and hold the table as it is. Both name them as quarantine shows
     them: `arr_delay|max`, or a rule's own name.
     `reader`: how an object becomes rows where its name is not to say that: a function of the bucket, the object's
     identity and its bytes. Objects that another reader, or another format, read are read again.
+    `z_order`: the columns by which maintenance lays the cleaned table, for readers that filter by them.
     """
 
     name: str
@@ -96,21 +98,37 @@ class Dataset:
     warn: Sequence[str] = ()
     fail: Sequence[str] = ()
     reader: Reader | None = None
+    z_order: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.keys:
             raise DeclarationError(f"{self.name}: the contract {self.contract.__name__} has no primary key")
-        if self.landing_retention is not None and self.on_expiry == "retract":
-            raise DeclarationError(
-                f'{self.name}: landing_retention with on_expiry="retract" would take every row away with its '
-                "object; leave one of the two out"
-            )
+        if self.landing_retention is not None and self.landing_retention < 1:
+            raise DeclarationError(f"{self.name}: landing_retention is a whole number of days, at least 1")
+        self.retention(None)
         if unknown := {*self.warn, *self.fail} - {*self.rules}:
             raise DeclarationError(f"{self.name}: no rule {min(unknown)}; there are: {', '.join(self.rules)}")
         if both := {*self.warn} & {*self.fail}:
             raise DeclarationError(f"{self.name}: {min(both)} cannot both warn and fail")
         if hard := {r for r in self.warn if r.endswith("|dtype") or r in [f"{k}|nullability" for k in self.keys]}:
             raise DeclarationError(f"{self.name}: {min(hard)} cannot merely warn: no row can be made without it")
+        if unknown := {*self.z_order} - {*self.contract.column_names()}:
+            raise DeclarationError(f"{self.name}: z_order names {min(unknown)}, no column of the contract")
+
+    def retention(self, setting: timedelta | None) -> timedelta | None:
+        """For how long an object stays in the landing zone once raw has read it; None: for ever.
+
+        Its own number goes before the setting of all datasets. Raises where its rows would go with the object.
+        """
+        own = self.landing_retention
+        keep, named = (setting, "LAKEHOUSE_LANDING_RETENTION_DAYS") if own is None else (timedelta(own), "its own")
+        for name in ("on_delete", "on_expiry"):
+            if keep and getattr(self, name) == "retract":
+                raise DeclarationError(
+                    f'{self.name}: landing_retention ({named}) with {name}="retract" would take every row away '
+                    "with its object; leave one of the two out"
+                )
+        return keep
 
     @property
     def rules(self) -> list[str]:

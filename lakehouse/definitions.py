@@ -5,10 +5,11 @@ from dagster_aws.s3 import S3Resource
 
 from lakehouse import model
 from lakehouse.dataset import load
-from lakehouse.layers import undeclared
+from lakehouse.layers import retention, undeclared
 from lakehouse.layers.lag import servings_of
-from lakehouse.orchestration import alerts, assets, daily, models, sensor, watch
+from lakehouse.orchestration import alerts, assets, daily, models, sensor, upkeep, watch
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SNSResource, SQSResource
+from lakehouse.settings import Settings
 
 
 def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
@@ -16,7 +17,9 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     datasets, learned = load(), model.load()
     model.check(learned, datasets)
     jobs = []
+    retention.refuse(datasets.values(), Settings.load().landing_retention)
     by_day, by_hour = daily.build(datasets, learned), watch.build(datasets)
+    by_clock = upkeep.build(datasets, learned)
     whole = dg.AssetSelection.checks(*by_day["asset_checks"], *by_hour["asset_checks"])
     learning = models.build(learned, datasets, executor, whole)
     for name in datasets:
@@ -34,10 +37,10 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     s3, sqs, dynamodb = S3Resource(), SQSResource(), DynamoDBResource()
     lakehouse = LakehouseResource(s3=s3, sqs=sqs, dynamodb=dynamodb)
     return dg.Definitions(
-        assets=[*assets.build(datasets), *by_hour["assets"], *learning["assets"]],
+        assets=[*assets.build(datasets), *by_hour["assets"], *by_clock["assets"], *learning["assets"]],
         asset_checks=[*by_day["asset_checks"], *by_hour["asset_checks"]],
-        jobs=[*jobs, *by_day["jobs"], *by_hour["jobs"], *learning["jobs"]],
-        schedules=[*by_day["schedules"], *by_hour["schedules"]],
+        jobs=[*jobs, *by_day["jobs"], *by_hour["jobs"], *by_clock["jobs"], *learning["jobs"]],
+        schedules=[*by_day["schedules"], *by_hour["schedules"], *by_clock["schedules"]],
         sensors=[sensor.build(datasets, jobs), alerts.build(), *learning["sensors"]],
         resources={"s3": s3, "sqs": sqs, "sns": SNSResource(), "dynamodb": dynamodb, "lakehouse": lakehouse},
         executor=executor,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ VARIABLES = {
     "alert_topic": "LAKEHOUSE_ALERT_TOPIC_ARN",
 }
 """Where each setting comes from."""
+RETENTIONS = {
+    "landing_retention": "LAKEHOUSE_LANDING_RETENTION_DAYS",
+    "quarantine_retention": "LAKEHOUSE_QUARANTINE_RETENTION_DAYS",
+    "run_retention": "LAKEHOUSE_RUN_RETENTION_DAYS",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,12 @@ class Settings:
     """Whether what no dataset claims lands in a raw table of its prefix: `on` or `off`."""
     alert_topic: str | None = None
     """The SNS topic that is told of failures and recoveries."""
+    landing_retention: timedelta | None = None
+    """How long objects stay in the landing bucket after raw has read them; None: for ever."""
+    quarantine_retention: timedelta | None = None
+    """How long refused records stay; None: as long as they are refused."""
+    run_retention: timedelta | None = None
+    """How long Dagster keeps finished runs and what they told; None: for ever."""
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -64,6 +76,7 @@ class Settings:
             table_prefix=environment.get(VARIABLES["table_prefix"], "lakehouse-"),
             undeclared=told["undeclared"] or "on",
             alert_topic=told["alert_topic"],
+            **{name: _days(variable, environment.get(variable)) for name, variable in RETENTIONS.items()},
         )
 
     def required(self, name: str) -> str:
@@ -72,6 +85,14 @@ class Settings:
             hint = "start a local AWS with `lakehouse up`, or set it to yours"
             raise SettingError(f"{VARIABLES[name]} is not set", hint)
         return str(value)
+
+
+def _days(variable: str, told: str | None) -> timedelta | None:
+    if not told:
+        return None
+    if not told.isdecimal() or not int(told):
+        raise SettingError(f"{variable} is {told!r}", "give a whole number of days, or leave it unset to keep all")
+    return timedelta(days=int(told))
 
 
 def client(service: str, config: Any = None) -> Any:

@@ -81,7 +81,7 @@ def _dead(sqs: Any, url: str) -> Finding:
     count = int(told["Attributes"]["ApproximateNumberOfMessages"])
     if not count:
         return well("dead letters", "none")
-    return warning("dead letters", f"{count} waiting", "read them, mend their cause, send them back to the queue")
+    return warning("dead letters", f"{count} waiting", "mend their cause, then `lakehouse redrive`")
 
 
 def wiring(patient: Patient) -> Iterator[Finding]:

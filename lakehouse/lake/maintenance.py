@@ -13,7 +13,7 @@ from types import MappingProxyType
 import polars as pl
 from deltalake.exceptions import CommitFailedError
 
-from lakehouse.lake.table import HOOKS, Table
+from lakehouse.lake.table import HOOKS, Size, Table
 
 TARGET = 16 << 20
 """Bytes of a compacted file. An upsert rewrites each file that it touches: 64 MB made it twice as slow."""
@@ -23,23 +23,60 @@ CROWD = 32
 """Small files in one partition that are worth a compaction."""
 NONE: Mapping[str, Sequence[int]] = MappingProxyType({})
 HELD = "delta.enableExpiredLogCleanup"
+ORDERED = "ordered"
+"""The mark that names the version in which a table was last laid by its z-order."""
+UNORDERED: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Maintained:
-    """What maintenance did to a table: whether it was compacted, and how many files went."""
+    """What maintenance did to a table. `removed`: dead files that it deleted."""
 
     table: str
     compacted: bool
+    ordered: bool
     removed: int
+    before: Size
+    after: Size
+
+    def __str__(self) -> str:
+        done = [word for word, so in (("compacted", self.compacted), ("reordered", self.ordered)) if so]
+        sizes = [f"{one.files} files of {one.bytes / 1e6:.1f} MB" for one in (self.before, self.after)]
+        return f"{self.table}: {', '.join([*done, ''])}{self.removed} files deleted; {' → '.join(sizes)}"
 
 
-def maintain(tables: Iterable[Table], pinned: Mapping[str, Sequence[int]] = NONE) -> list[Maintained]:
-    """Tidy and clean each table. Safe at any time beside writers and readers, and safe to repeat.
+def maintain(
+    tables: Iterable[Table],
+    pinned: Mapping[str, Sequence[int]] = NONE,
+    orders: Mapping[str, Sequence[str]] = UNORDERED,
+) -> list[Maintained]:
+    """Tidy, order and clean each table. Safe at any time beside writers and readers, and safe to repeat.
 
-    `pinned`: of some tables, by name, the versions that somebody may read whatever their age.
+    Of some tables, by name: `pinned`, the versions that somebody may read whatever their age; `orders`, the
+    columns by which they are z-ordered.
     """
-    return [Maintained(t.name, tidy(t), clean(t, pinned.get(t.name, ()))) for t in tables]
+    return [_maintained(table, pinned.get(table.name, ()), orders.get(table.name, ())) for table in tables]
+
+
+def _maintained(table: Table, pinned: Sequence[int], columns: Sequence[str]) -> Maintained:
+    before = table.size
+    compacted, ordered = tidy(table), bool(columns) and order(table, columns)
+    return Maintained(table.name, compacted, ordered, clean(table, pinned), before, table.size)
+
+
+def order(table: Table, columns: Sequence[str]) -> bool:
+    """Z-order what was written to since the last time. It yields to another commit that came between."""
+    last = table.mark(ORDERED)
+    since = None if last is None else table.changes(last)
+    if since is not None and since.is_empty():
+        return False
+    try:
+        table.delta.optimize.z_order([*columns], target_size=TARGET, post_commithook_properties=HOOKS)
+    except CommitFailedError:
+        return False
+    empty = table.scan().head(0).collect()
+    table.append(empty, marks={ORDERED: table.version})  # delta-rs writes no transaction with a z-order
+    return True
 
 
 def tidy(table: Table) -> bool:

@@ -145,6 +145,14 @@ class Glance(Lake):
 
 
 @dataclass(frozen=True)
+class Size:
+    """What lies below a table: data, change data and log, what nobody refers to any more included."""
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Part:
     """One partition of a table and some of its columns, as a source of its own.
 
@@ -214,6 +222,13 @@ class Table:
     def count(self) -> int:
         """How many rows the whole table has, from the log alone."""
         return int(pl.DataFrame(self.delta.get_add_actions(flatten=True))["num_records"].sum())
+
+    @property
+    def size(self) -> Size:
+        """What lies in the store now, by a listing."""
+        there = DeltaFileSystemHandler.from_table(self.delta._table).get_file_info_selector("", recursive=True)
+        files = [one.size for one in there if one.is_file]
+        return Size(len(files), sum(files))
 
     def cursor(self, source: str) -> Cursor | None:
         version = self.delta.transaction_version(source)
@@ -341,9 +356,14 @@ class Table:
         return AddAction(path, body.tell(), at, int(time.time() * 1000), True, told)
 
     def apply(
-        self, upserts: pl.DataFrame, deletes: pl.DataFrame, key: Sequence[str], cursors: Iterable[Cursor] = ()
+        self,
+        upserts: pl.DataFrame,
+        deletes: pl.DataFrame,
+        key: Sequence[str],
+        cursors: Iterable[Cursor] = (),
+        marks: Mapping[str, int] = NONE,
     ) -> int:
-        """Write `upserts`, remove the keys in `deletes`, move the cursors: one commit; gives its version.
+        """Write `upserts`, remove the keys in `deletes`, with cursors and marks: one commit; gives its version.
 
         Both hold at most one row a key; keys hold no null. With nothing to write the cursors move by an empty
         append, since a merge that changes nothing makes no commit. Not streamed, because only then does the merge
@@ -351,7 +371,7 @@ class Table:
         join the schema by a commit before it: a merge that brings a time without a zone into it is refused.
         """
         if upserts.is_empty() and deletes.is_empty():
-            return self.append(upserts, cursors)
+            return self.append(upserts, cursors, marks=marks)
         source = pl.concat(
             [
                 upserts.with_columns(pl.lit(False).alias(REMOVED)),
@@ -361,7 +381,7 @@ class Table:
         )
         values = {c: f"s.`{c}`" for c in upserts.columns}
         match = " AND ".join(f"t.`{k}` = s.`{k}`" for k in key)
-        commit = _commit(cursors)
+        commit = _commit(cursors, marks)
         try:
             self._grow(upserts, commit)
             (

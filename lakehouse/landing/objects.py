@@ -81,6 +81,19 @@ class Bucket:
         """Gives the object's version, in a bucket that has them."""
         return self.client.put_object(Bucket=self.name, Key=key, Body=body).get("VersionId")  # type: ignore[no-any-return]
 
+    def retire(self, key: str, version: str) -> bool:
+        """Delete a version and all older ones, the oldest first, so that none of them comes to light again.
+
+        What was uploaded after it stays. Gives whether the version was there.
+        """
+        pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=key)
+        there = [v["VersionId"] for page in pages for v in page.get("Versions", []) if v["Key"] == key]
+        if version not in there:
+            return False
+        for old in reversed(there[there.index(version) :]):
+            self.client.delete_object(Bucket=self.name, Key=key, VersionId=old)
+        return True
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Identity]:
         """Every object below a prefix and behind a key, in the keys' order, a page at a time, without versions."""
         place = {"Bucket": self.name, "Prefix": prefix, **({"StartAfter": after} if after else {})}

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 CALL = 10
+HIDDEN = 30
+"""Seconds for which messages that are merely looked at are hidden, if whoever looks dies over it."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Message:
     receipt: str
     body: str
     sent_at: datetime | None
+    received: int = 1
+    """How often, about."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,24 @@ class Queue:
                 break
         return list(taken.values())
 
+    def peek(self, most: int) -> list[Message]:
+        """Up to `most` messages, which stay. Who drains at the same time misses them for a while."""
+        seen: dict[str, Message] = {}
+        try:
+            while len(seen) < most and (got := self._receive(1, HIDDEN)):
+                seen |= {m.id: m for m in got}
+        finally:
+            for start in range(0, len(seen), CALL):
+                batch = [*seen.values()][start : start + CALL]
+                entries = [
+                    {"Id": str(i), "ReceiptHandle": m.receipt, "VisibilityTimeout": 0} for i, m in enumerate(batch)
+                ]
+                self.client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
+        return list(seen.values())[:most]
+
+    def send(self, body: str) -> None:
+        self.client.send_message(QueueUrl=self.url, MessageBody=body)
+
     def delete(self, messages: Sequence[Message]) -> list[Message]:
         """Delete in tens; gives those that SQS kept. They come again, which changes nothing."""
         kept: list[Message] = []
@@ -71,17 +93,19 @@ class Queue:
         found = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
         return Depth(*(int(found[n]) for n in names))
 
-    def _receive(self, wait: int) -> list[Message]:
+    def _receive(self, wait: int, hidden: int | None = None) -> list[Message]:
         answer = self.client.receive_message(
             QueueUrl=self.url,
             MaxNumberOfMessages=CALL,
             WaitTimeSeconds=wait,
-            MessageSystemAttributeNames=["SentTimestamp"],
+            MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
+            **({} if hidden is None else {"VisibilityTimeout": hidden}),
         )
         return [_message(m) for m in answer.get("Messages", [])]
 
 
 def _message(raw: dict[str, Any]) -> Message:
-    sent = raw.get("Attributes", {}).get("SentTimestamp")
+    told = raw.get("Attributes", {})
+    sent, count = told.get("SentTimestamp"), int(told.get("ApproximateReceiveCount", 1))
     moment = datetime.fromtimestamp(int(sent) / 1000, UTC) if sent else None
-    return Message(raw["MessageId"], raw["ReceiptHandle"], raw["Body"], moment)
+    return Message(raw["MessageId"], raw["ReceiptHandle"], raw["Body"], moment, count)

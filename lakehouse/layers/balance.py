@@ -77,11 +77,13 @@ def unbalanced(lake: Lake, dataset: Dataset, objects: Collection[str] | None = N
     Costs another split of the objects' records, a portion at a time, unless they are the last that were split.
     """
     source, table = raw.open_raw(lake, dataset.name), cleaned.open_cleaned(lake, dataset)
+    refused = cleaned.open_quarantine(lake, dataset)
+    gone = cleaned.is_expired(refused, dataset).cast(pl.Int64).alias("_expired")
     frames = [
-        raw.current_heads(source, dataset).filter(pl.col("_state") == "read").select(*AT, "_records"),
+        raw.current_heads(source, dataset).filter(pl.col("_state") == "read").select(*AT, "_records", gone),
         open_balance(lake, dataset.name).scan(),
         _standing(table, "_kept"),
-        _standing(cleaned.open_quarantine(lake, dataset), "_quarantined"),
+        _standing(refused, "_quarantined"),
     ]
     found = [_of(frame, objects).collect() for frame in frames]
     absent = [_absent(dataset, table, fit) for fit in _fit(dataset, source, objects)]
@@ -90,7 +92,7 @@ def unbalanced(lake: Lake, dataset: Dataset, objects: Collection[str] | None = N
     return counts.filter(
         (pl.col("_records") != pl.col("_read"))
         | (pl.col("_read") != pl.col("_fit") + pl.col("_refused") + pl.col("_dropped"))
-        | (pl.col("_refused") != pl.col("_quarantined"))
+        | (pl.col("_refused") * (1 - pl.col("_expired")) != pl.col("_quarantined"))
         | (pl.col("_fit") != pl.col("_kept") + pl.col("_overtaken"))
         | (pl.col("_lost") > 0)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 
 import dataframely as dy
@@ -12,7 +13,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, walk
-from lakehouse.lake.table import schema, storable
+from lakehouse.lake.table import schema, stamp, storable
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.columns import Ledger, columns
 from lakehouse.layers.portion import Portion, bounded, portion, told
@@ -21,6 +22,10 @@ from lakehouse.layers.rescued import RESCUED, as_json
 from lakehouse.layers.shape import shaped
 
 BAD = schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "_text": pl.String})
+
+
+EXPIRED, JUDGE, JUDGED = "expired", "judge", "judged"
+"""Marks of a quarantine table: of files uploaded before this nothing stands; by what code, and since when."""
 
 
 class RuleBroken(Exception):
@@ -157,7 +162,19 @@ def _elsewhere(dataset: Dataset, taken: Portion, keys: pl.DataFrame) -> Iterator
 
 def _quarantined(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
     taken = portion(dataset, news, after)
-    return taken.desired(target, records(dataset, taken)[1].bad)
+    bad = records(dataset, taken)[1].bad
+    return taken.desired(target, bad.filter(~is_expired(target, dataset)))
+
+
+def judge(dataset: Dataset) -> int:
+    """A number for the code that decides what is refused."""
+    return stamp(dataset.fingerprint)
+
+
+def is_expired(target: Table, dataset: Dataset) -> pl.Expr:
+    """Whether retention has taken what was refused of a file, by the time of its upload."""
+    until = target.mark(EXPIRED) if target.mark(JUDGE) == judge(dataset) else 0
+    return (pl.col("_modified") < datetime.fromtimestamp(until or 0, UTC)).fill_null(False)
 
 
 @dataclass(frozen=True)

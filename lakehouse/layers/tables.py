@@ -26,6 +26,16 @@ def names(datasets: dict[str, Dataset]) -> list[str]:
 
 def standing(lake: Lake, datasets: dict[str, Dataset]) -> dict[str, Table]:
     """The tables that somebody has made, opened, by name; after the datasets' those of prefixes without one."""
-    found = [*names(datasets), *(raw.name(prefix) for prefix in undeclared.tables(lake, datasets))]
+    found = [*names(datasets), *unclaimed(lake, datasets)]
     with ThreadPoolExecutor(OPENERS) as pool:
         return {t.name: t for t in pool.map(lake.open, found) if t}
+
+
+def unclaimed(lake: Lake, datasets: dict[str, Dataset]) -> list[str]:
+    """The tables of prefixes without a dataset of which something landed."""
+    return [raw.name(prefix) for prefix in undeclared.tables(lake, datasets)]
+
+
+def orders(datasets: dict[str, Dataset]) -> dict[str, list[str]]:
+    """The columns by which tables are z-ordered, by name."""
+    return {f"cleaned/{d.name}": [*d.z_order] for d in datasets.values() if d.z_order}

@@ -11,10 +11,14 @@ from lakehouse.model import Model
 LAYERS = ("models", "promotions", "serving", "rejected", "monitor")
 
 
+def names(models: Mapping[str, Model]) -> list[str]:
+    """Every table that the models can have, as `layer/name`."""
+    return [f"{layer}/{name}" for name in models for layer in LAYERS]
+
+
 def standing(lake: Lake, models: Mapping[str, Model]) -> dict[str, Table]:
     """The tables of models that somebody has made, opened, by name."""
-    names = [f"{layer}/{name}" for name in models for layer in LAYERS]
-    return {name: table for name in names if (table := lake.open(name))}
+    return {name: table for name in names(models) if (table := lake.open(name))}
 
 
 def pinned(lake: Lake, models: Mapping[str, Model]) -> dict[str, list[int]]:

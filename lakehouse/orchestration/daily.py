@@ -1,4 +1,4 @@
-"""Once a day: every table held against the one before it, and maintenance."""
+"""Once a day: every table held against the one before it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,11 +10,8 @@ import polars as pl
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.dynamodb import sync
 from lakehouse.dynamodb.table import Cursor, ItemTable
-from lakehouse.lake import Lake, maintain
+from lakehouse.lake import Lake
 from lakehouse.layers import balance, serving
-from lakehouse.layers.tables import standing
-from lakehouse.ml.tables import pinned
-from lakehouse.ml.tables import standing as learned
 from lakehouse.model import Model
 from lakehouse.orchestration.assets import checked, differences
 from lakehouse.orchestration.resources import LakehouseResource
@@ -32,12 +29,8 @@ def build(datasets: dict[str, Dataset], models: dict[str, Model]) -> dict[str, l
     described = "Hold all of cleaned, serving and DynamoDB against what they were made from."
     selection = dg.AssetSelection.checks(*checks)
     verify = dg.define_asset_job("verify", selection, description=described, executor_def=dg.in_process_executor)
-    upkeep = _maintenance(datasets, models)
-    schedules = [
-        dg.ScheduleDefinition(job=verify, cron_schedule="0 3 * * *", default_status=RUNNING),
-        dg.ScheduleDefinition(job=upkeep, cron_schedule="0 4 * * *", default_status=RUNNING),
-    ]
-    return {"asset_checks": checks, "jobs": [verify, upkeep], "schedules": schedules}
+    schedule = dg.ScheduleDefinition(job=verify, cron_schedule="0 3 * * *", default_status=RUNNING)
+    return {"asset_checks": checks, "jobs": [verify], "schedules": [schedule]}
 
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
@@ -101,18 +94,3 @@ def _compared(name: str, found: pl.DataFrame | None) -> dg.AssetCheckResult:
         told = {"not compared": "a table lags behind its source, or was written meanwhile"}
         return dg.AssetCheckResult(check_name=name, passed=True, metadata=told)
     return checked(name, found)
-
-
-def _maintenance(datasets: dict[str, Dataset], models: dict[str, Model]) -> dg.JobDefinition:
-    @dg.op(name="maintain_tables", description="Compact, checkpoint, and remove what retention has passed.")
-    def tables(context: dg.OpExecutionContext, lakehouse: LakehouseResource) -> None:
-        lake = lakehouse.lake
-        tables = standing(lake, datasets) | learned(lake, models)
-        for done in maintain(tables.values(), pinned(lake, models)):
-            context.log.info(f"{done.table}: compacted {done.compacted}, removed {done.removed} files")
-
-    @dg.job(name="maintenance", executor_def=dg.in_process_executor, description="Keep the lake small.")
-    def job() -> None:
-        tables()
-
-    return job

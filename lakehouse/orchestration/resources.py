@@ -97,5 +97,9 @@ class LakehouseResource(dg.ConfigurableResource):
     def queue(self) -> Queue:
         return Queue(client(self.sqs), self.settings.required("queue_url"))
 
+    def dead_letters(self) -> Queue | None:
+        url = self.settings.dead_letter_url
+        return Queue(client(self.sqs), url) if url else None
+
     def items(self, serving: Serving) -> ItemTable:
         return ItemTable(client(self.dynamodb), table_name(self.settings.table_prefix, serving))

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from lakehouse.lake import Lake, Table, hop, maintain
-from lakehouse.lake.maintenance import CROWD, clean, crowded, tidy
+from lakehouse.lake.maintenance import CROWD, ORDERED, clean, crowded, order, tidy
 from lakehouse.lake.table import Cursor
 from lakehouse.landing import inbox
 from lakehouse_tests.lake.test_hop import SCHEMA, carry, copy, put, rows
@@ -162,3 +162,62 @@ def test_the_inbox_of_many_ticks_stays_small(lake: Lake, tmp_path: Path) -> None
     log = tmp_path / "landing" / "inbox" / "_delta_log"
     checkpoint = max(int(p.name.split(".")[0]) for p in log.glob("*.checkpoint.parquet"))
     assert box.version - checkpoint < 20
+
+
+def test_a_table_is_laid_by_its_z_order_once_and_again_when_it_was_written_to(lake: Lake) -> None:
+    crowd(lake, 3)
+    orders = {"source": ["v"]}
+
+    def ordered() -> bool:
+        (done,) = maintain([source(lake)], orders)
+        return done.ordered
+
+    before = rows(lake, "source")
+    assert [ordered(), ordered()] == [True, False]
+    put(lake, {"k000": 100})
+    assert [ordered(), ordered()] == [True, False]
+    assert rows(lake, "source") == {**before, "k000": 100}
+    assert source(lake).mark(ORDERED) is not None
+
+
+def test_ordering_gives_way_to_a_writer_that_came_between_and_is_no_change(lake: Lake) -> None:
+    crowd(lake, 3)
+    carry(lake)
+    seen, stale = source(lake).version, source(lake)
+    put(lake, {"k000": 100})
+    assert not order(stale, ["v"])
+    assert order(source(lake), ["v"])
+    feed = source(lake).changes(seen + 1)
+    assert feed is not None
+    assert feed.is_empty()
+    carry(lake)
+    assert rows(lake) == rows(lake, "source")
+
+
+def test_maintenance_tells_files_and_bytes_before_and_after(lake: Lake) -> None:
+    crowd(lake)
+    age(lake, "source")
+    (done,) = maintain([source(lake)])
+    there = [p for p in (Path(lake.root) / "source").rglob("*") if p.is_file() and not p.name.startswith(".")]
+    assert (done.after.files, done.after.bytes) == (len(there), sum(p.stat().st_size for p in there))
+    assert done.before.files > done.after.files
+    assert done.before.bytes > done.after.bytes
+
+
+@pytest.mark.slow
+def test_two_thousand_tiny_files_leave_a_bounded_number_and_a_sleeper_ends_right(lake: Lake) -> None:
+    """A reader read the first row, slept through the other commits and retention, and takes the difference."""
+    put(lake, {"k0": 0})
+    carry(lake)
+    most = 0
+    for number in range(2000):
+        put(lake, {f"k{number % 700}": number}, deletes=(f"k{(number + 350) % 700}",))
+        tidy(source(lake))
+        most = max(most, len(source(lake).delta.file_uris())) if number % 50 == 0 else most
+    assert most <= 2 * CROWD
+    age(lake, "source")
+    (done,) = maintain([source(lake)])
+    assert done.before.files > 2000
+    assert done.after.files < 2 * CROWD
+    carry(lake)
+    assert rows(lake) == rows(lake, "source")
