@@ -106,7 +106,7 @@ MUTATIONS = [
     swap(
         "no empty append",
         "lake/table.py",
-        "return self.append(upserts, cursors)",
+        "return self.append(upserts, cursors, marks=marks)",
         "return None",
         f"{HOP}::a_change_that_changes_nothing_still_moves_the_cursor",
     ),
@@ -183,8 +183,8 @@ MUTATIONS = [
     swap(
         "no look at the other objects",
         "layers/cleaned.py",
-        "pl.concat([rows, *_elsewhere(dataset, taken, keys)])",
-        "rows",
+        "others = (_spelled(part, target) for part in _elsewhere(dataset, taken, keys))",
+        "others = ()",
         f"{LIVES}::{TWO}[1-retract]",
     ),
     swap(
@@ -323,8 +323,8 @@ MUTATIONS = [
     swap(
         "an archive's members are looked for in the bucket",
         "landing/reconcile.py",
-        "_listed(held.collect())",
-        "held.collect()",
+        "_outside(table, held).iter_rows()",
+        "held.iter_rows()",
         "landing/test_archives.py::the_members_of_an_archive_arrive_as_objects_of_their_own[flights/a.zip-zipped]",
     ),
     swap(
@@ -422,10 +422,10 @@ MUTATIONS = [
         "landing/test_reconcile.py::a_call_that_was_cut_off_is_taken_up_where_it_stopped",
     ),
     swap(
-        "objects behind the listing's last key are forgotten",
+        "the last stretch is not open to its end",
         "landing/reconcile.py",
-        "if len(stretch) == STRETCH else None",
-        "if stretch else None",
+        "objects ^ _standing(lake, name, (after, upto))",
+        "objects ^ _standing(lake, name, (after, upto or after))",
         "landing/test_reconcile.py::what_no_event_told_is_found_in_any_stretch[2]",
     ),
     swap(
