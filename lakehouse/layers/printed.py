@@ -82,7 +82,7 @@ def printed(name: str, prefix: str, columns: Sequence[Column], why: str, notes: 
         "",
         "",
         *([] if keyed else PLACED),
-        f"dataset = Dataset({name!r}, landing={f'{prefix}/**'!r}, contract={kind}"
+        f"dataset = Dataset({_quoted(name)}, landing={_quoted(f'{prefix}/**')}, contract={kind}"
         + (")" if keyed else ", clean=clean)"),
     ]
     return "\n".join(lines) + "\n"
@@ -117,7 +117,7 @@ def documents(name: str, prefix: str, heads: pl.DataFrame) -> str:
             "",
             "from lakehouse.documents import documents",
             "",
-            f"dataset = documents({name!r}, landing={f'{prefix}/**'!r})",
+            f"dataset = documents({_quoted(name)}, landing={_quoted(f'{prefix}/**')})",
             "",
         ]
     )

@@ -64,6 +64,12 @@ def test_text_and_pages_beyond_the_bounds_are_cut_and_it_is_said(monkeypatch: py
     assert extract("text/html", files.PAGE + b"<p>more" * 99).cut is True
 
 
+def test_text_is_bounded_as_it_comes() -> None:
+    told = extract("text/plain", b"x" * 5_000_000)
+    assert told.text is not None
+    assert (len(told.text) <= 1_000_000, told.cut) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "reason"),
     [

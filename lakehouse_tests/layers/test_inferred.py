@@ -165,7 +165,7 @@ def test_the_key_has_its_evidence_and_ranges_are_told(road: Road) -> None:
     assert "# Likely key: 3 records, none null, distinct of all." in told
     assert "    amount = dy.Int64(nullable=True)  # 10 … 10; 1 null\n" in told
     assert "    id = dy.Int64(primary_key=True)  # 1 … 3\n" in told
-    assert 'dataset = Dataset(\'orders\', landing=\'orders/**\', contract=Orders)\n' in told
+    assert 'dataset = Dataset("orders", landing="orders/**", contract=Orders)\n' in told
 
 
 def test_snapshots_are_told_by_the_key_within_each(road: Road, folder: Path) -> None:
