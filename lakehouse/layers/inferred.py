@@ -55,6 +55,10 @@ RANKS = {"Zoned": 1, "Datetime": 1, "Date": 1, "String": 2, "Int64": 3}
 NAMED = r"(?i)(^|_)(id|key|code|uuid|number|no)$"
 
 
+UNFIT = set("'\\\0*^")
+"""In a name these end a JSON path, or say more than a name to polars."""
+
+
 class Nothing(Exception):
     """There is nothing below the prefix from which a dataset could be told."""
 
@@ -107,7 +111,7 @@ def _names(rows: pl.DataFrame) -> tuple[list[str], list[str]]:
     kept: dict[str, str] = {}
     for one in found:
         typed = one not in rows.columns or _typed(rows.schema[one])
-        if typed and one and one.lower() not in OWN and not set("'\\\0") & set(one):
+        if typed and one and one.lower() not in OWN and not UNFIT & set(one):
             kept.setdefault(one.lower(), one)
     return [*kept.values()], [one for one in found if one not in kept.values()]
 
