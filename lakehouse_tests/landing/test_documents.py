@@ -127,6 +127,17 @@ def test_metadata_and_tags_are_told_and_tags_that_we_may_not_see_are_no_failure(
     assert held["documents/b.txt"]["tags"] is None
 
 
+def test_a_broken_document_among_others_stops_nobody(road: Road) -> None:
+    road.datasets = {"documents": road.datasets["documents"]}
+    broken = {"documents/cut.pdf": LANDED["documents/cut.pdf"], "documents/plain.txt": b"here"}
+    for key, body in broken.items():
+        road.bucket.put(key, body)
+    road.announce(*broken)
+    road.hops()
+    assert rows(road, "cleaned/documents").keys() == {"documents/plain.txt"}
+    assert rows(road, "quarantine/documents").keys() == {"documents/cut.pdf"}
+
+
 def test_a_throttled_question_is_no_fault_of_the_document(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     road.bucket.put("documents/a.txt", b"hi")
     road.announce("documents/a.txt")
