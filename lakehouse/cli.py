@@ -235,6 +235,7 @@ def status(as_json: bool) -> None:
             "rows": table.count,
             "version": table.version,
             "lag": lags.get(name, 0),
+            "held": table.held,
             "committed_at": table.committed_at.isoformat(timespec="seconds"),
         }
         for name, table in (standing(lake, datasets) | learned(lake, models)).items()
@@ -256,7 +257,7 @@ def status(as_json: bool) -> None:
     click.echo(f"queue: {queue.waiting} waiting, {queue.in_flight} in flight, {dead} dead\n")
     click.echo(f"{'table':34} {'rows':>9} {'version':>8} {'lag':>5}  last commit")
     for name, facts in tables.items():
-        committed = str(facts["committed_at"])
+        committed = f"{facts['committed_at']}{', held' if facts['held'] else ''}"
         click.echo(f"{name:34} {facts['rows']:>9,} {facts['version']:>8} {facts['lag']:>5}  {committed}")
     click.echo(f"\n{'DynamoDB':34} {'items':>9} {'version':>8} {'lag':>5}")
     for name, held in items.items():
@@ -293,6 +294,57 @@ def sql(query: str | None, shape: str) -> None:
             click.echo(result)
     else:
         click.echo(result.write_csv() if shape == "csv" else result.write_json(), nl=shape == "json")
+
+
+@main.command()
+@click.argument("table")
+@click.option("--to", "when", required=True, metavar="VERSION|TIME", help="12, or 2026-11-01T10:00:00Z.")
+@click.option("--replay/--hold", default=True, help="What flows in again (default), or nothing until `resume`.")
+def restore(table: str, when: str, replay: bool) -> None:
+    """Put a table back; what depends on it follows: `lakehouse restore cleaned.flights --to 12`."""
+    from lakehouse.lake import Conflict
+    from lakehouse.lake.past import Forgotten, moment
+    from lakehouse.lake.past import restore as put_back
+    from lakehouse.layers.raw import RECALL
+
+    lake, name, sources = _hopped(table)
+    try:
+        stands, version = put_back(lake, name, moment(when), sources, [RECALL], hold=not replay)
+    except ValueError as error:
+        raise Failure(f"{when} is neither a version nor a time", "as in 12, or 2026-11-01T10:00:00Z") from error
+    except Forgotten as error:
+        raise Failure(str(error), "`lakehouse status` tells the newest version; 7 days are kept") from error
+    except Conflict as error:
+        raise Failure(f"others write to {table} all the time: {error}", "try again") from error
+    goes_on = "what came since flows in again" if replay else f"held until `lakehouse resume {table}`"
+    click.echo(f"{table} stands as in version {stands}, now its version {version}: {goes_on}")
+
+
+@main.command()
+@click.argument("table")
+def resume(table: str) -> None:
+    """Let a held table be brought up to its sources again."""
+    from lakehouse.lake.past import resume as go_on
+
+    lake, name, _ = _hopped(table)
+    found = lake.open(name)
+    if found is None or not found.held:
+        raise Failure(f"{table} is not held", "`lakehouse status` says which tables are")
+    click.echo(f"{table} goes on, from its version {go_on(found)}")
+
+
+def _hopped(table: str) -> tuple[Any, str, list[str]]:
+    """The lake, a table's name in it, and its sources; only what a hop makes can be made again."""
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+    from lakehouse.layers.tables import names, sources
+
+    datasets, name = load(), table.replace(".", "/")
+    found = sources(datasets, name)
+    if found is None:
+        can = [n.replace("/", ".") for n in names(datasets) if sources(datasets, n)]
+        raise Failure(f"no table {table} that can be put back", f"one of: {', '.join(can)}")
+    return Lake(Settings.load().lake), name, found
 
 
 @main.command()

@@ -82,6 +82,7 @@ class Dataset:
     `reader`: how an object becomes rows where its name is not to say that: a function of the bucket, the object's
     identity and its bytes. Objects that another reader, or another format, read are read again.
     `z_order`: the columns by which maintenance lays the cleaned table, for readers that filter by them.
+    `history`: whether every version of every key is kept, with the time for which it stood.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Dataset:
     on_delete: Literal["keep", "retract"] = "keep"
     on_expiry: Literal["keep", "retract"] = "keep"
     landing_retention: int | None = None
+    history: bool = False
     serving: Sequence[Serving] = field(default=())
     format: Format | None = None
     schema_evolution: Literal["add", "rescue", "fail"] = "add"

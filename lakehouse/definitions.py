@@ -24,6 +24,7 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     learning = models.build(learned, datasets, executor, whole)
     for name in datasets:
         keys = [dg.AssetKey([layer, name]) for layer in ("raw", "cleaned", "quarantine")]
+        keys += [dg.AssetKey(["history", name])] if datasets[name].history else []
         for one in servings_of(datasets, name):
             keys.append(dg.AssetKey(["serving", one.name]))
             if one.publish:

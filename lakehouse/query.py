@@ -16,6 +16,7 @@ from lakehouse.lake import Lake, Table
 from lakehouse.lake.past import Forgotten, as_of, moment
 from lakehouse.landing import inbox
 from lakehouse.layers import raw
+from lakehouse.layers.history import STOOD
 from lakehouse.layers.tables import standing
 
 KEPT = "files and log are kept for 7 days"
@@ -33,8 +34,8 @@ def ask(lake: Lake, datasets: dict[str, Dataset], query: str) -> pl.DataFrame:
     """The answer to a query in polars SQL. Raises `QueryError`.
 
     `layer.name` is a table as it is, `"layer.name@12"` as of a version, `"layer.name@2026-11-01T10:00:00Z"` as of
-    a time. Of raw the name stands for the rows; `landing.name` are its heads, `refused.name` those of the
-    objects that could not be read.
+    a time. Of raw the name stands for the rows, of history for what ever stood; `landing.name` are raw's heads,
+    `refused.name` those of the objects that could not be read.
     """
     try:
         frames = {name: _frame(lake, datasets, name) for name in named(query)}
@@ -91,7 +92,8 @@ def _rows(table: Table, layer: str) -> pl.LazyFrame:
     if layer == "refused":
         return raw.refused_heads(table)
     part = {"landing": "head", "raw": "row"}.get(layer) if table.name.startswith("raw/") else None
-    return table.scan().filter(pl.col("_part") == part) if part else table.scan()
+    rows = table.scan().filter(STOOD) if layer == "history" else table.scan()
+    return rows.filter(pl.col("_part") == part) if part else rows
 
 
 def _known(lake: Lake, datasets: dict[str, Dataset]) -> list[str]:

@@ -23,7 +23,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Budget, Queue
-from lakehouse.layers import balance, cleaned, ingest, serving, undeclared
+from lakehouse.layers import balance, cleaned, history, ingest, serving, undeclared
 from lakehouse.local import aws
 
 SECOND = "TEST_ON_MOTO"
@@ -97,6 +97,8 @@ class Road:
             cleaned.clean(self.lake, dataset)
             cleaned.quarantine(self.lake, dataset)
             balance.weigh(self.lake, dataset)
+            if dataset.history:
+                history.track(self.lake, dataset)
         for one in self.servings():
             serving.serve(self.lake, one, self.datasets)
             publish(self.lake, one, self.items(one))

@@ -301,3 +301,33 @@ def test_maintain_leaves_every_row(house: Road) -> None:
 )
 def test_every_command_tells_its_use(command: str) -> None:
     assert "Usage" in run(command, "--help")
+
+
+def test_restore_holds_a_table_until_it_is_resumed(house: Road) -> None:
+    land(house, {"flights/3.csv": sample.flights(("UA", 7, 1))})
+    house.announce("flights/3.csv")
+    house.hops()
+    now = answer("select count(*) as n from cleaned.flights")
+    told = run("restore", "cleaned.flights", "--to", "1", "--hold")
+    assert told.startswith("cleaned.flights stands as in version 1, now its version ")
+    assert answer("select count(*) as n from cleaned.flights") != now
+    assert answer('select count(*) as n from "cleaned.flights@2"') == now
+    assert json.loads(run("status", "--json"))["tables"]["cleaned/flights"]["held"]
+    assert ", held" in next(line for line in run("status").splitlines() if line.startswith("cleaned/flights"))
+    run("resume", "cleaned.flights")
+    house.hops()
+    assert answer("select count(*) as n from cleaned.flights") == now
+    assert "is not held" in run("resume", "cleaned.flights", code=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["cleaned.flights", "--to", "99"], "cleaned/flights has no version 99"),
+        (["cleaned.flights", "--to", "noon"], "noon is neither a version nor a time"),
+        (["landing.inbox", "--to", "1"], "no table landing.inbox that can be put back"),
+        (["cleaned.nothing", "--to", "1"], "one of: raw.airlines"),
+    ],
+)
+def test_what_cannot_be_put_back_says_why(house: Road, words: list[str], told: str) -> None:
+    assert told in run("restore", *words, code=1)

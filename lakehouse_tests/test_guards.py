@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HOP, RACES, HISTORY = (f"lake/test_{name}.py" for name in ("hop", "races", "history"))
+RESTORE, TIMELINES = "test_restore.py", "layers/test_timelines.py"
 LIVES, REMOVALS, TRANSIENT, EVOLUTION = (
     "test_lives.py",
     "test_removals.py",
@@ -249,6 +250,55 @@ MUTATIONS = [
         ".filter(mine).filter(later)",
         ".filter(mine)",
         f"{REMOVALS}::one_life_ends_in_one_state_in_whatever_order_its_events_come[retract-keep]",
+    ),
+    swap(
+        "a table that is put back keeps its cursors",
+        "lake/past.py",
+        "return past.cursor(cursor.source) or nothing",
+        "return cursor",
+        f"{RESTORE}::a_table_that_is_put_back_catches_up_from_the_cursor_of_then[cleaned/flights]",
+    ),
+    swap(
+        "a held table is written to",
+        "lake/hop.py",
+        " or target.held:",
+        ":",
+        f"{RESTORE}::a_table_held_and_put_back_to_replay_goes_on",
+    ),
+    swap(
+        "a table is put back over what came in between",
+        "lake/past.py",
+        "            if look + 1 == LOOKS:\n                raise",
+        "            raise",
+        f"{RESTORE}::whoever_commits_while_a_table_is_put_back_makes_it_look_again",
+    ),
+    swap(
+        "a feed is read across a table put back in other types",
+        "lake/past.py",
+        "if now.delta.schema() != past.delta.schema():",
+        "if False:",
+        f"{RESTORE}::a_table_put_back_over_a_change_of_types_is_read_by_the_difference",
+    ),
+    swap(
+        "an overwritten record stands on",
+        "layers/history.py",
+        '_ended=pl.max_horizontal("_until", "_later")',
+        '_ended=pl.lit(None, TIME)',
+        f"{TIMELINES}::as_of_any_moment_history_is_what_cleaned_was[keep-250]",
+    ),
+    swap(
+        "an overwritten record ends before what follows it begins",
+        "layers/history.py",
+        '_ended=pl.max_horizontal("_until", "_later")',
+        '_ended="_until"',
+        f"{TIMELINES}::an_overwritten_objects_records_are_history_too",
+    ),
+    swap(
+        "the other objects' records are forgotten",
+        "layers/history.py",
+        "pl.concat([mine.select(none.columns), rest])",
+        "mine.select(none.columns)",
+        f"{TIMELINES}::as_of_any_moment_history_is_what_cleaned_was[keep-250]",
     ),
     swap(
         "who died on an object is forgotten",

@@ -91,6 +91,7 @@ def hop(
     walk a reader finds only what came so far.
 
     `key`: the target's key columns. `code`: a fingerprint; when it changes, the target is compared as a whole.
+    A target that is held is left as it is.
     Raises `Conflict` when every look lost its race; nothing was written then, and the next sweep takes it up.
     Raises `KeyChanged` when the target was made for another key: a merge by the new one would double its rows.
     """
@@ -99,7 +100,7 @@ def hop(
         _check_key(target, key)
         sources = [source() for source in open_sources]
         news = [_look(target, source, code) for source in sources]
-        if not any(lags(target, source, code) for source in sources):
+        if not any(lags(target, source, code) for source in sources) or target.held:
             return Hopped(target.name, version=target.version)
         desired, news = _decided(target, news, work)
         anew = desired.begins and target.unlike(desired.rows)

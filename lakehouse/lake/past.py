@@ -1,12 +1,19 @@
-"""A table as it stood: by version, or by the time at which that was the newest."""
+"""A table as it stood: by version, or by the time at which that was the newest; to be read, or put back."""
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import polars as pl
 from deltalake.exceptions import DeltaError
 
-from lakehouse.lake.table import Lake, Table
+from lakehouse.lake.table import BUILT, HELD, Conflict, Cursor, Lake, Table
+
+LOOKS = 6
 
 
 class Forgotten(Exception):
@@ -45,3 +52,50 @@ def _version_at(table: Table, when: datetime) -> int:
     first, told = log[0]
     begins = datetime.fromtimestamp(told / 1000, UTC).isoformat(timespec="milliseconds")
     raise Forgotten(f"{table.name} cannot be told at {when.isoformat()}: its log begins with {first}, of {begins}")
+
+
+def restore(
+    lake: Lake, name: str, when: int | datetime, sources: Iterable[str], marks: Iterable[str] = (), *, hold: bool
+) -> tuple[int, int]:
+    """Put rows, columns, cursors and `marks` back, in one commit; gives the version that stands, and its new.
+
+    The next hop goes on from the cursors of then, or, with `hold`, waits until the table is resumed. Targets of
+    the table follow by its change feed. Raises `Forgotten`, and `Conflict` when every look lost its race.
+    """
+    for look in range(LOOKS):
+        now, past = lake.open(name), as_of(lake, name, when)
+        if now is None or past is None:
+            raise Forgotten(f"there is no table {name}")
+        try:
+            return past.version, _put_back(now, past, sources, marks, hold)
+        except Conflict:
+            if look + 1 == LOOKS:
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2**look))
+    raise AssertionError("unreachable")
+
+
+def _put_back(now: Table, past: Table, sources: Iterable[str], marks: Iterable[str], hold: bool) -> int:
+    told = {mark: past.mark(mark) or 0 for mark in marks if now.mark(mark) is not None}
+    if hold or now.held:
+        told[HELD] = int(hold)
+    if now.delta.schema() != past.delta.schema():
+        told[BUILT] = now.version + 1
+    cursors = [_back(cursor, past) for s in sources if (cursor := now.cursor(s))]
+    try:
+        return now.restore(past.version, cursors, told)
+    except DeltaError as error:
+        if "missing file" not in str(error):
+            raise
+        raise Forgotten(f"{now.name} at {past.version}: retention has removed files of it") from error
+
+
+def _back(cursor: Cursor, past: Table) -> Cursor:
+    """The cursor of then; where there was none, one that says nothing."""
+    nothing = replace(cursor, version=0, stamp=0, rows=None if cursor.rows is None else 0)
+    return past.cursor(cursor.source) or nothing
+
+
+def resume(table: Table) -> int:
+    """Let hops bring a held table up to its sources again; gives its version."""
+    return table.append(pl.DataFrame(), marks={HELD: 0}) if table.held else table.version

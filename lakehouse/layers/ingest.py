@@ -76,7 +76,7 @@ def ingest(lake: Lake, bucket: Bucket, dataset: Dataset, *, run: str = "", failu
 def _recall(lake: Lake, dataset: str) -> None:
     """Announce the objects that S3 withheld and that it is time to ask for again."""
     raw = lake.open(raw_layer.name(dataset))
-    if raw and raw_layer.recalls(raw):
+    if raw and raw_layer.recalls(raw) and not raw.held:
         due = raw_layer.withheld(raw).filter(pl.col("at") <= datetime.now(UTC)).collect()
         inbox.announce(lake, dataset, sorted(due["_object"]), event="recall")
 

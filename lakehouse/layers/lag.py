@@ -12,6 +12,7 @@ from lakehouse.lake.table import Glance
 from lakehouse.layers import raw, undeclared
 from lakehouse.layers.portion import by_heads
 from lakehouse.layers.serving import awaits
+from lakehouse.layers.tables import of_raw
 
 Items = Callable[[Serving], ItemTable]
 
@@ -32,19 +33,20 @@ def lagging(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str,
 
 def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: Items) -> str | None:
     table = lake.open(raw.name(dataset.name))
-    if raw.lag(lake, dataset.name, raw.code(dataset)) or (table and raw.recalls(table)):
+    behind = raw.lag(lake, dataset.name, raw.code(dataset)) or (table and raw.recalls(table))
+    if behind and not (table and table.held):
         return f"raw/{dataset.name}"
     if table is None:
         return None
     source = by_heads(table)
-    for layer in ("cleaned", "quarantine", "balance"):
-        if lags(lake.open(f"{layer}/{dataset.name}"), source, dataset.fingerprint):
+    for layer in of_raw(dataset):
+        if _waits(lake.open(f"{layer}/{dataset.name}"), source, dataset.fingerprint):
             return f"{layer}/{dataset.name}"
     cleaned = lake.open(f"cleaned/{dataset.name}")
     assert cleaned is not None
     for serving in servings_of(datasets, dataset.name):
         table = lake.open(f"serving/{serving.name}")
-        if (table is None or lags(table, cleaned, serving.fingerprint)) and not awaits(lake, serving):
+        if _waits(table, cleaned, serving.fingerprint) and not awaits(lake, serving):
             return f"serving/{serving.name}"
     for serving in servings_of(datasets, dataset.name):
         table = lake.open(f"serving/{serving.name}")
@@ -53,6 +55,11 @@ def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: It
             if cursor is None or (cursor.table_id, cursor.version) != (table.id, table.version):
                 return f"dynamodb/{serving.name}"
     return None
+
+
+def _waits(table: Table | None, source: Table, code: str) -> bool:
+    """Whether there is work to do: a table that is held has none."""
+    return lags(table, source, code) and not (table and table.held)
 
 
 def _teller(lake: Lake, serving: Serving) -> str | None:
@@ -68,7 +75,7 @@ def distances(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[st
     for name, dataset in datasets.items():
         found[raw.name(name)] = raw.lag(lake, name, raw.code(dataset))
         if source := lake.open(raw.name(name)):
-            for layer in ("cleaned", "quarantine", "balance"):
+            for layer in of_raw(dataset):
                 found[f"{layer}/{name}"] = distance(lake, f"{layer}/{name}", by_heads(source), dataset.fingerprint)
     for name in undeclared.tables(lake, datasets):
         found[raw.name(name)] = raw.lag(lake, name)

@@ -10,6 +10,12 @@ from lakehouse.landing import inbox, reconcile
 from lakehouse.layers import raw, undeclared
 
 OPENERS = 8
+OF_RAW = ("cleaned", "quarantine", "balance")
+
+
+def of_raw(dataset: Dataset) -> tuple[str, ...]:
+    """The layers that follow a dataset's raw table."""
+    return (*OF_RAW, "history") if dataset.history else OF_RAW
 
 
 def names(datasets: dict[str, Dataset]) -> list[str]:
@@ -19,9 +25,21 @@ def names(datasets: dict[str, Dataset]) -> list[str]:
         inbox.NAME,
         reconcile.NAME,
         *(raw.name(d) for d in datasets),
-        *(f"{layer}/{d}" for layer in ("cleaned", "quarantine", "balance") for d in datasets),
+        *(f"{layer}/{d}" for layer in OF_RAW for d in datasets),
+        *(f"history/{d.name}" for d in datasets.values() if d.history),
         *(f"{layer}/{s}" for layer in ("serving", "rejected") for s in servings),
     ]
+
+
+def sources(datasets: dict[str, Dataset], name: str) -> list[str] | None:
+    """The tables from which a hop makes a table; None if no hop does."""
+    layer, _, bare = name.partition("/")
+    if layer == "serving":
+        servings = [s for d in datasets.values() for s in d.serving if s.name == bare]
+        return [f"cleaned/{upstream}" for s in servings for upstream in s.upstreams] or None
+    if bare not in datasets or layer not in ("raw", *of_raw(datasets[bare])):
+        return None
+    return [inbox.NAME] if layer == "raw" else [raw.name(bare)]
 
 
 def standing(lake: Lake, datasets: dict[str, Dataset]) -> dict[str, Table]:

@@ -14,7 +14,7 @@ from lakehouse.dynamodb import sync
 from lakehouse.dynamodb.table import Written
 from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.landing import inbox
-from lakehouse.layers import balance, cleaned, raw, refused, serving, undeclared
+from lakehouse.layers import balance, cleaned, history, raw, refused, serving, undeclared
 from lakehouse.layers.ingest import ingest
 from lakehouse.orchestration.metadata import (
     LISTED,
@@ -38,6 +38,8 @@ def build(datasets: dict[str, Dataset]) -> list[Any]:
     found: list[Any] = [_inbox(), _undeclared(datasets)]
     for dataset in datasets.values():
         found += [_raw(dataset), _cleaned(dataset), _checks(dataset)]
+        if dataset.history:
+            found.append(_history(dataset))
         for one in dataset.serving:
             found.append(_serving(one, datasets))
             if one.publish:
@@ -214,7 +216,8 @@ def _checks(dataset: Dataset) -> dg.AssetChecksDefinition:
         lake = lakehouse.lake
         balance.weigh(lake, dataset)
         objects = heads_of(lake, context, dataset.name)["_object"].unique().to_list()
-        yield checked("balance", balance.unbalanced(lake, dataset, objects), good)
+        level = balance.level(lake, dataset)
+        yield compared("balance", balance.unbalanced(lake, dataset, objects) if level else None, good)
         broken, tolerated = cleaned.violations(lake, dataset, objects), pl.col("rule").is_in([*dataset.warn])
         yield checked("contract", broken.filter(~tolerated), good)
         if dataset.warn:
@@ -224,6 +227,29 @@ def _checks(dataset: Dataset) -> dg.AssetChecksDefinition:
         yield checked("empty", rules, bad, warn=True)
 
     return checks
+
+
+TIMELINE = "No two versions of a key overlap, and the current ones are the rows of cleaned."
+
+
+def _history(dataset: Dataset) -> dg.AssetsDefinition:
+    key = ["history", dataset.name]
+
+    @dg.asset(
+        key=key,
+        deps=[["raw", dataset.name]],
+        group_name="history",
+        kinds={"deltalake", "polars"},
+        owners=OWNERS,
+        description=f"Every version of every key of {dataset.name}, and from when to when it stood.",
+        code_version=dataset.fingerprint,
+    )
+    def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
+        lake = lakehouse.lake
+        done = history.track(lake, dataset)
+        return dg.MaterializeResult(**_told(lake, done, heads_of(lake, context, dataset.name), lambda kinds: {"dagster/column_schema": schema_of(kinds)}))
+
+    return asset
 
 
 def _serving(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
@@ -322,6 +348,14 @@ def checked(
         severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
         metadata={"count": len(wrong), **({} if wrong.is_empty() else {"found": table_of(wrong)})},
     )
+
+
+def compared(name: str, found: pl.DataFrame | None, asset: dg.AssetKey | None = None) -> dg.AssetCheckResult:
+    """As `checked`; passed where nothing could be compared."""
+    if found is None:
+        told = {"not compared": "a table lags behind its source, is held, or was written meanwhile"}
+        return dg.AssetCheckResult(check_name=name, asset_key=asset, passed=True, metadata=told)
+    return checked(name, found, asset)
 
 
 def _told(

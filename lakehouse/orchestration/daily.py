@@ -11,9 +11,9 @@ from lakehouse.dataset import Dataset, Serving
 from lakehouse.dynamodb import sync
 from lakehouse.dynamodb.table import Cursor, ItemTable
 from lakehouse.lake import Lake
-from lakehouse.layers import balance, serving
+from lakehouse.layers import balance, history, serving
 from lakehouse.model import Model
-from lakehouse.orchestration.assets import checked, differences
+from lakehouse.orchestration.assets import TIMELINE, compared, differences
 from lakehouse.orchestration.resources import LakehouseResource
 
 
@@ -22,6 +22,7 @@ def build(datasets: dict[str, Dataset], models: dict[str, Model]) -> dict[str, l
     servings = [s for d in datasets.values() for s in d.serving]
     checks = [
         *(_balance(d) for d in datasets.values()),
+        *(_timeline(d) for d in datasets.values() if d.history),
         *(_as_computed(s, datasets) for s in servings),
         *(_agreement(s) for s in servings if s.publish),
         *(_agreement(m.serving) for m in models.values() if m.publish),
@@ -43,7 +44,15 @@ def _balance(dataset: Dataset) -> dg.AssetChecksDefinition:
     def check(lakehouse: LakehouseResource) -> dg.AssetCheckResult:
         lake = lakehouse.lake
         found = unmoved(lambda: balance.level(lake, dataset), lambda: balance.unbalanced(lake, dataset))
-        return _compared("balance_of_all", found)
+        return compared("balance_of_all", found)
+
+    return check
+
+
+def _timeline(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=["history", dataset.name], name="timeline", description=TIMELINE)
+    def check(lakehouse: LakehouseResource) -> dg.AssetCheckResult:
+        return compared("timeline", history.disagreement(lakehouse.lake, dataset))
 
     return check
 
@@ -54,7 +63,7 @@ def _as_computed(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetChecksDe
     @dg.asset_check(asset=["serving", one.name], name="as_computed", description=described)
     def check(lakehouse: LakehouseResource) -> dg.AssetCheckResult:
         today = datetime.now(UTC).toordinal()
-        return _compared("as_computed", serving.disagreement(lakehouse.lake, one, datasets, seed=today))
+        return compared("as_computed", serving.disagreement(lakehouse.lake, one, datasets, seed=today))
 
     return check
 
@@ -68,7 +77,7 @@ def _agreement(one: Serving) -> dg.AssetChecksDefinition:
         found = unmoved(
             lambda: _published(lake, one, items), lambda: differences(sync.verify(lake, one, items))
         )
-        return _compared("agreement_of_all", found)
+        return compared("agreement_of_all", found)
 
     return check
 
@@ -89,8 +98,3 @@ def unmoved(level: Callable[[], object | None], compare: Callable[[], pl.DataFra
     return found if found.is_empty() or level() == before else None
 
 
-def _compared(name: str, found: pl.DataFrame | None) -> dg.AssetCheckResult:
-    if found is None:
-        told = {"not compared": "a table lags behind its source, or was written meanwhile"}
-        return dg.AssetCheckResult(check_name=name, passed=True, metadata=told)
-    return checked(name, found)
