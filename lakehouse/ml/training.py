@@ -26,9 +26,9 @@ LEAST = 1000
 """Labelled rows to learn from, and a fifth of them to judge by, below which there is nothing to say."""
 SMOOTHING = 50
 GONE = re.compile(
-    "not found|No files in log segment|No such file|Invalid table version|missing|Expected contiguous",
-    re.IGNORECASE,
+    "not found|No files in log segment|No such file|Invalid table version|Expected contiguous", re.IGNORECASE
 )
+"""What delta-rs and polars say where a version's log or files are gone."""
 
 
 class NotReproducible(Exception):

@@ -247,7 +247,10 @@ def _history(dataset: Dataset) -> dg.AssetsDefinition:
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         lake = lakehouse.lake
         done = history.track(lake, dataset)
-        return dg.MaterializeResult(**_told(lake, done, heads_of(lake, context, dataset.name), lambda kinds: {"dagster/column_schema": schema_of(kinds)}))
+        heads = heads_of(lake, context, dataset.name)
+        return dg.MaterializeResult(
+            **_told(lake, done, heads, lambda kinds: {"dagster/column_schema": schema_of(kinds)})
+        )
 
     return asset
 
