@@ -117,8 +117,8 @@ def test_a_file_arrives_by_code_location_and_daemon_and_no_secret_is_written_any
     house: House, account: Account, road: Road, database: postgres.Postgres
 ) -> None:
     port, workspace = os.environ["LAKEHOUSE_CODE_PORT"], str(DEPLOY / "workspace-aws.yaml")
-    place = ("-h", "127.0.0.1", "-p", port, "-m", "lakehouse.definitions")
-    code = ("dagster", "api", "grpc", "--log-format", "json", *place)
+    told = ("--log-format", "json", "-h", "127.0.0.1", "-p", port, "-m", "lakehouse.definitions")
+    code = ("dagster", "api", "grpc", *told)
     health = [sys.executable, "-m", "dagster", "api", "grpc-health-check", "-p", port]
     with process(house.folder, "code", *code):
         until(lambda: subprocess.run(health, capture_output=True).returncode == 0)
@@ -126,8 +126,8 @@ def test_a_file_arrives_by_code_location_and_daemon_and_no_secret_is_written_any
             land(road, sample.FILES)
             until(lambda: settled(house, road))
     check(road, sample.FILES)
-    told = (house.folder / "daemon.log").read_text().splitlines()
-    assert any(json.loads(line)["event"] for line in told if line.startswith("{"))
+    lines = (house.folder / "daemon.log").read_text().splitlines()
+    assert any(json.loads(line)["event"] for line in lines if line.startswith("{"))
     runs = house.instance.get_runs()
     assert {r.status for r in runs} == {dg.DagsterRunStatus.SUCCESS}
     logs = boto3.client("s3").list_objects_v2(Bucket=account.made["Lake"], Prefix="logs/")["Contents"]
