@@ -2,7 +2,7 @@
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: demo up test test-all lint lock clean
+.PHONY: demo up test test-all lint docs lock clean
 
 demo: $(READY)
 	.venv/bin/lakehouse demo
@@ -20,6 +20,9 @@ lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/mypy lakehouse
 
+docs: $(READY)
+	.venv/bin/python -m mkdocs build --strict
+
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements.txt
@@ -29,7 +32,7 @@ $(READY): requirements.txt pyproject.toml
 
 # Pins and hashes only: no address of an index is written. Needs uv.
 lock:
-	uv pip compile pyproject.toml --quiet --extra aws --extra local --extra dashboard --extra dev --universal \
+	uv pip compile pyproject.toml --quiet --extra aws --extra local --extra dashboard --extra dev --extra docs --universal \
 		--python-version 3.11 \
 		--generate-hashes --no-emit-index-url --output-file requirements.txt
 	uv pip compile pyproject.toml --quiet --extra aws --universal --python-version 3.11 --constraint requirements.txt \

@@ -290,7 +290,14 @@ def sql(query: str | None, shape: str) -> None:
     except QueryError as error:
         raise Failure(str(error), error.hint) from error
     if shape == "table":
-        with pl.Config(tbl_rows=50, tbl_cols=20, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
+        with pl.Config(
+            tbl_rows=50,
+            tbl_cols=20,
+            tbl_hide_dataframe_shape=True,
+            tbl_hide_column_data_types=True,
+            fmt_str_lengths=200,
+            tbl_width_chars=160,
+        ):
             click.echo(result)
     else:
         click.echo(result.write_csv() if shape == "csv" else result.write_json(), nl=shape == "json")

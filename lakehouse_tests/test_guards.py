@@ -658,6 +658,27 @@ MUTATIONS = [
         "post",
         "ml/test_retention.py::the_versions_that_a_champion_pins_outlive_retention",
     ),
+    swap(
+        "every failure is told",
+        "orchestration/alerts.py",
+        "if not run.good and run.name not in failing:",
+        "if not run.good:",
+        "orchestration/test_alerts.py::only_what_changes_is_told[ends3-subjects3]",
+    ),
+    swap(
+        "a value can end the page's script",
+        "dashboard/page.py",
+        '.replace("<", "\\\\u003c")',
+        "",
+        "test_dashboard.py::a_dataset_adds_a_chart_in_its_own_file_and_no_value_ends_the_script",
+    ),
+    swap(
+        "an event of another version is told of this one",
+        "trace.py",
+        'fits = (pl.col("version_id") == pl.col("_version")).fill_null(True)',
+        "fits = pl.lit(True)",
+        "test_trace.py::an_overwritten_objects_rows_lead_to_the_version_that_stands",
+    ),
 ]
 
 

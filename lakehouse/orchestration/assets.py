@@ -70,7 +70,7 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         group_name="raw",
         kinds={"deltalake", "s3"},
         owners=OWNERS,
-        description=f"Objects at {dataset.landing}: every record as text, every generation, one head row each.",
+        description=f"Objects at `{dataset.landing}`: every record as text, every generation, one head row each.",
         check_specs=[dg.AssetCheckSpec("readable", asset=key, description=READABLE)],
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:

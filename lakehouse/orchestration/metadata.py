@@ -57,8 +57,9 @@ def describe(lake: Lake, table: Table, done: Hopped, heads: pl.DataFrame) -> dic
         "objects_read": len(heads),
         **_latency(heads),
     }
-    return numbers | {
+    return {
         "summary": dg.MetadataValue.md(_summary(table, numbers, newest)),
+        **numbers,
         "dagster/uri": lake.uri(done.table),
         "dagster/table_name": done.table,
         "dagster/storage_kind": "deltalake",
