@@ -1,0 +1,167 @@
+"""What a person sees in a browser: Dagster's pages of this project, and the dashboard. No error of ours on any."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakehouse_tests import sample
+
+CHROMIUM = shutil.which("chromium")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser test")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium"),
+]
+SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+FOREIGN = ("favicon", "preload", "DevTools", "WebSocket is closed", "Content Security Policy")
+"""Words of console errors that are Dagster's own or the browser's."""
+PATIENCE = 120
+COUNT = """query ($job: String) {
+    runsOrError(filter: {statuses: [SUCCESS], pipelineName: $job}) { ... on Runs { count } } }"""
+
+
+@dataclass(frozen=True)
+class House:
+    """`lakehouse up`, and what it told of itself."""
+
+    address: str
+    environment: dict[str, str]
+
+    def lakehouse(self, *words: str) -> str:
+        command = [sys.executable, "-m", "lakehouse.cli", *words]
+        return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout
+
+    def runs(self, job: str) -> int:
+        """Runs of a job that went well, as the page's own server tells."""
+        body = json.dumps({"query": COUNT, "variables": {"job": job}}).encode()
+        headers = {"Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(f"{self.address}/graphql", body, headers)) as answer:
+            return int(json.load(answer)["data"]["runsOrError"]["count"])
+
+    def land(self, folder: Path, name: str, body: bytes) -> None:
+        """Upload a file, and wait until a run that the sensor asked for has carried it."""
+        dataset, before = name.split("/")[0], self.runs(name.split("/")[0])
+        (folder / Path(name).name).write_bytes(body)
+        self.lakehouse("land", str(folder / Path(name).name), "--prefix", f"{dataset}/")
+        end = time.monotonic() + PATIENCE
+        while self.runs(dataset) == before:
+            assert time.monotonic() < end, f"no run of {dataset} within {PATIENCE} s"
+            time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    home = tmp_path_factory.mktemp("home")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAKEHOUSE_", "DAGSTER_"))}
+    environment |= {"LAKEHOUSE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "lakehouse.cli", "up", "--empty"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            made = House(process.stdout.readline().split()[1], environment)
+            for name, body in sample.FILES.items():
+                made.land(home, name, body)
+            yield made
+        finally:
+            process.terminate()
+            process.wait(90)
+
+
+@contextmanager
+def page(width: int = 1440, scheme: str = "light") -> Iterator[Any]:
+    """A page of a fresh browser; what it complains of fails the test."""
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        shown, wrong = context.new_page(), list[str]()
+        shown.set_default_timeout(PATIENCE * 1000)
+        shown.on("console", lambda m: wrong.append(m.text) if _ours(m.type, shown.url) else None)
+        shown.on("pageerror", lambda error: wrong.append(str(error)))
+        yield shown
+        browser.close()
+    assert [text for text in wrong if not any(word in text for word in FOREIGN)] == []
+
+
+def _ours(kind: str, url: str) -> bool:
+    """Of Dagster's pages the errors; of the dashboard the warnings too, since the charts are ours."""
+    return kind == "error" or (kind == "warning" and url.startswith("file:"))
+
+
+def shot(shown: Any, name: str) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    shown.screenshot(path=SHOTS / f"{name}.png", full_page=name.startswith("dashboard"))
+
+
+def test_the_lineage_shows_every_layer_as_a_group(house: House) -> None:
+    with page(1800) as shown:
+        shown.goto(f"{house.address}/asset-groups")
+        for layer in ("landing", "raw", "cleaned", "quarantine", "serving", "dynamodb"):
+            shown.get_by_text(layer, exact=True).first.wait_for()
+        shown.wait_for_function("!document.body.innerText.includes('fetching statuses')")
+        shot(shown, "lineage")
+
+
+PAGES = {
+    "raw/flights": "every record as text, every generation",
+    "cleaned/flights": "One scheduled departure.",
+    "quarantine/flights": "Records of flights that broke the contract",
+    "serving/carrier_punctuality": "How late each airline is.",
+    "dynamodb/carrier_punctuality": "as applications read them",
+}
+
+
+@pytest.mark.parametrize("asset", PAGES)
+def test_a_tables_page_says_what_it_is_and_what_was_written(house: House, asset: str) -> None:
+    with page() as shown:
+        shown.goto(f"{house.address}/assets/{asset}")
+        shown.get_by_text(PAGES[asset]).first.wait_for()
+        if not asset.startswith("dynamodb"):
+            shown.get_by_text("Caused by").first.wait_for()
+        shot(shown, asset.replace("/", "-"))
+
+
+def test_the_checks_page_names_each_check_and_its_verdict(house: House) -> None:
+    with page() as shown:
+        shown.goto(f"{house.address}/assets/cleaned/flights?view=checks")
+        for check in ("balance", "contract"):
+            shown.get_by_text(check, exact=True).first.wait_for()
+        shot(shown, "checks")
+
+
+def test_an_upload_appears_as_a_run_that_the_sensor_asked_for(house: House, tmp_path: Path) -> None:
+    house.land(tmp_path, "flights/3.csv", sample.flights(("UA", 9, 9)))
+    with page() as shown:
+        shown.goto(f"{house.address}/runs")
+        shown.get_by_text("flights", exact=True).first.wait_for()
+        shown.get_by_text("landing", exact=True).first.wait_for()
+        shot(shown, "runs")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (820, "light"), (1440, "light"), (1440, "dark")])
+def test_the_dashboard_fits_its_window_and_asks_no_server(house: House, width: int, scheme: str) -> None:
+    path = house.lakehouse("dashboard", "--no-open").strip()
+    with page(width, scheme) as shown:
+        asked: list[str] = []
+        shown.on("request", lambda request: asked.append(request.url))
+        shown.goto(f"file://{path}")
+        shown.wait_for_selector("html[data-drawn]")
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        spilt = (
+            "[...document.querySelectorAll('.chart svg')].filter(s => s.scrollWidth > s.parentElement.clientWidth)"
+        )
+        assert shown.evaluate(f"{spilt}.length") == 0
+        assert shown.locator(".chart svg").count() >= 6
+        assert shown.get_attribute("html", "data-theme") == scheme
+        assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+        shot(shown, f"dashboard-{width}-{scheme}")
