@@ -11,7 +11,7 @@ up: $(READY)
 	.venv/bin/lakehouse up
 
 test: $(READY)
-	.venv/bin/python -m pytest -q -m "not slow" lakehouse_tests
+	.venv/bin/python -m pytest -q -n auto -m "not slow" lakehouse_tests
 
 test-all: $(READY) lint
 	.venv/bin/python -m pytest -q -m slow lakehouse_tests
