@@ -5,11 +5,10 @@
 
 Both read the same objects of about 100 KB, with `--folder` from a folder on disk, else from a local AWS. `raw` is
 from the events in the inbox to their rows in raw; what it took to drain those events from the local AWS's queue
-into the inbox is printed beside it. `per file` is the function-per-object
-pattern: get, `read_csv`, append, for each object; it takes what it can parse. `mixed`: 1 % of the files are broken
-(ragged, not UTF-8, empty, with a doubled name in the header) and the others have three variants of the header;
-`clean`: all are alike and well. The ways take turns, after a warm-up; exit code 1 where mixed is below `--least`
-times per file.
+into the inbox is printed beside it. `per file` is the function-per-object pattern: get, `read_csv`, append, for
+each object; it takes what it can parse. `mixed`: 1 % of the files are broken (ragged, not UTF-8, empty, with a
+doubled name in the header) and the others have three variants of the header; `clean`: all are alike and well.
+The ways take turns, after a warm-up; exit code 1 where mixed is below `--least` times per file.
 """
 
 from __future__ import annotations

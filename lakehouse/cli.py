@@ -214,7 +214,6 @@ def status(as_json: bool) -> None:
 
     Lag is in events for raw, in commits for the others. Items are counted by a scan.
     """
-
     from lakehouse import model
     from lakehouse.dataset import load
     from lakehouse.dynamodb.sync import items_of

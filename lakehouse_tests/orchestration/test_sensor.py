@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.plan.objects import StepFailureData, StepSuccessData
 
+import lakehouse
 from lakehouse.dataset import load
 from lakehouse.lake import Lake
 from lakehouse.landing import inbox
@@ -180,17 +182,22 @@ def test_every_table_of_every_dataset_is_an_asset_with_its_lineage() -> None:
     assert upstream >= {"landing/inbox", "raw/flights", "cleaned/airlines", "serving/carrier_punctuality"}
 
 
-def test_one_new_file_is_all_that_a_dataset_needs() -> None:
-    root = Path(__file__).parents[2] / "lakehouse" / "datasets"
-    (root / "orders.py").write_text(ORDERS)
+def test_one_new_file_is_all_that_a_dataset_needs(tmp_path: Path) -> None:
+    package = Path(shutil.copytree(Path(lakehouse.__file__).parent, tmp_path / "lakehouse"))
+    (package / "datasets" / "orders.py").write_text(ORDERS)
     script = (
         "from lakehouse.definitions import defs\n"
         "print(sorted(k.to_user_string() for k in defs().resolve_asset_graph().get_all_asset_keys()))"
     )
-    try:
-        told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-    finally:
-        (root / "orders.py").unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    told = done.stdout
     for key in ("raw/orders", "cleaned/orders", "quarantine/orders", "serving/spent", "dynamodb/spent"):
         assert f"'{key}'" in told
 
