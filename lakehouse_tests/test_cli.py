@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from lakehouse import cli
+from lakehouse.cli import running
 from lakehouse.cli import main
 from lakehouse.dynamodb import table
 from lakehouse.lake import Lake
@@ -130,7 +130,7 @@ def test_a_drip_goes_on_after_the_sample_and_lands_nothing_twice(
 
     monkeypatch.setattr(local, "local_aws", lambda _: nullcontext())
     monkeypatch.setattr(local, "dagster", lambda _: nullcontext("http://127.0.0.1"))
-    monkeypatch.setattr(cli, "time", SimpleNamespace(sleep=pause))
+    monkeypatch.setattr(running, "time", SimpleNamespace(sleep=pause))
     told = run("up", "--drip", "5").splitlines()
     landed = [line.split()[1] for line in told if line.startswith("landed ")]
     assert len(landed) == len(set(landed)) == len([*feed.sample(7)]) + 2 * 2

@@ -1,0 +1,63 @@
+"""Commands for the items in DynamoDB."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from lakehouse.cli.common import AS_JSON, serving_named
+from lakehouse.cli.plain import Failure
+from lakehouse.settings import Settings
+
+
+@click.command()
+@click.argument("table")
+@click.argument("key", nargs=-1, required=True)
+def get(table: str, key: tuple[str, ...]) -> None:
+    """One item from DynamoDB: `lakehouse get carrier_punctuality carrier=UA`."""
+    from lakehouse.dynamodb.sync import items_of
+
+    settings, serving = Settings.load(), serving_named(table)
+    wanted = dict(part.partition("=")[::2] for part in key)
+    if set(wanted) != set(serving.keys):
+        raise Failure(f"the key of {table} is {', '.join(serving.keys)}", "name each as column=value")
+    item = items_of(settings, serving).get(wanted, serving.keys)
+    if item is None:
+        raise Failure(f"no item {wanted} in {table}", "`lakehouse status` tells whether it lags")
+    click.echo(json.dumps(item, default=str, indent=2))
+
+
+@click.command()
+@click.argument("table", required=False)
+@click.option("--repair", is_flag=True, help="Put items as their rows say; remove those without a row.")
+@AS_JSON
+def verify(table: str | None, repair: bool, as_json: bool) -> None:
+    """DynamoDB against the serving tables; exit code 1 where they differ."""
+    from lakehouse import model, terminal
+    from lakehouse.dataset import load
+    from lakehouse.dynamodb import sync
+    from lakehouse.lake import Lake
+
+    settings = Settings.load()
+    every = [*(s for d in load().values() for s in d.serving), *(m.serving for m in model.load().values())]
+    servings = [serving_named(table)] if table else [s for s in every if s.publish]
+    differing, told = 0, {}
+    for serving in servings:
+        with terminal.busy(f"comparing {serving.name}"):
+            found = sync.verify(Lake(settings.lake), serving, sync.items_of(settings, serving), repair=repair)
+        differing += len(found)
+        told[serving.name] = [vars(one) for one in found]
+        if as_json:
+            continue
+        click.echo(f"{serving.name}: {len(found)} differences{' (repaired)' if found and repair else ''}")
+        for one in found[:20]:
+            click.echo(f"  {one.key}: table {one.row}, item {one.item}")
+    if as_json:
+        click.echo(json.dumps(told, default=terminal.plain))
+    if differing and not repair:
+        sys.exit(1)
+
+
+COMMANDS = (get, verify)

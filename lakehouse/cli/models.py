@@ -1,0 +1,136 @@
+"""Commands for what was learned."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from lakehouse.cli.plain import Failure
+from lakehouse.settings import Settings
+
+
+@click.group(name="model")
+def models() -> None:
+    """What was learned: its versions, who is champion, and back again."""
+
+
+MODEL = click.option("--model", "name", help="Which model; not needed where there is one.")
+
+
+WHY = click.option("--why", default="by hand", show_default=True, help="Kept with the promotion.")
+
+
+@models.command(name="list")
+@MODEL
+def list_models(name: str | None) -> None:
+    """Every version, the newest last; a star marks the champion."""
+    from lakehouse.ml import registry
+
+    lake, model = _model(name)
+    known = registry.champion(lake, model.name)
+    for one in registry.versions(lake, model.name):
+        auc = one.metrics["challenger"]["auc"]["value"]
+        told = f"{'*' if one.id == known else ' '} {one.id}  {one.trained_at:%Y-%m-%d %H:%M}  AUC {auc:.4f}"
+        click.echo(f"{told}  {'passed' if one.passed else 'refused: ' + '; '.join(one.reasons)}")
+
+
+@models.command(name="show")
+@click.argument("version")
+@MODEL
+def show_model(version: str, name: str | None) -> None:
+    """The model card of a version, as Markdown."""
+    from lakehouse.ml import registry
+
+    lake, model = _model(name)
+    click.echo(registry.version(lake, model.name, version).card)
+
+
+@models.command(name="train")
+@MODEL
+def train_model(name: str | None) -> None:
+    """Train a version on the tables as they are, and judge it; it is promoted by `promote` alone."""
+    from lakehouse.ml import training
+
+    made = training.train(*_model(name))
+    click.echo(f"{made.id} {'passed' if made.passed else 'refused: ' + '; '.join(made.reasons)}")
+
+
+@models.command(name="promote")
+@click.argument("version")
+@WHY
+@MODEL
+def promote_model(version: str, why: str, name: str | None) -> None:
+    """Make a version that passed the gate the champion."""
+    from lakehouse.ml import registry
+
+    lake, model = _model(name)
+    done = registry.promote(lake, model.name, version, who=_who(), why=why)
+    click.echo(f"{version} is champion{'' if done else ' already'}")
+
+
+@models.command(name="rollback")
+@click.argument("version", required=False)
+@WHY
+@MODEL
+def rollback_model(version: str | None, why: str, name: str | None) -> None:
+    """Make an earlier champion the champion again: the one before, or the one named."""
+    from lakehouse.ml import registry
+
+    lake, model = _model(name)
+    click.echo(f"{registry.rollback(lake, model.name, version, who=_who(), why=why)} is champion")
+
+
+@models.command(name="reproduce")
+@click.argument("version")
+@MODEL
+def reproduce_model(version: str, name: str | None) -> None:
+    """Train a version again from the table versions that it pins; exit code 1 where the bytes differ."""
+    from lakehouse.ml import registry, training
+    from lakehouse.ml.learner import libraries
+
+    lake, model = _model(name)
+    trained = registry.version(lake, model.name, version)
+    if training.reproduce(lake, model, trained):
+        click.echo(f"{trained.id}: the same {len(trained.text):,} bytes")
+        return
+    now, then = libraries(), trained.pins["libraries"]
+    others = [f"{n} was {then.get(n)}, is {v}" for n, v in now.items() if then.get(n) != v]
+    raise Failure(f"{trained.id}: other bytes", "; ".join(others) or "it may be another machine")
+
+
+@click.command()
+@click.argument("values", nargs=-1, required=True)
+@MODEL
+def predict(values: tuple[str, ...], name: str | None) -> None:
+    """The champion's answer for the newest row with these values: `lakehouse predict flight=1545 carrier=UA`."""
+    from lakehouse.ml import scoring
+
+    lake, model = _model(name)
+    wanted = dict(part.partition("=")[::2] for part in values)
+    if unknown := set(wanted) - set(model.key):
+        hint = f"name {', '.join(model.key)} as column=value"
+        raise Failure(f"{', '.join(sorted(unknown))} is not in the key", hint)
+    click.echo(json.dumps(scoring.ask(lake, model, wanted), default=str, indent=2))
+
+
+def _model(name: str | None) -> tuple[Any, Any]:
+    from lakehouse.lake import Lake
+    from lakehouse.model import load
+
+    found = load()
+    if name is None and len(found) == 1:
+        (name,) = found
+    if name not in found:
+        raise Failure(f"no model {name or 'named'}", f"--model one of: {', '.join(found)}")
+    return Lake(Settings.load().lake), found[name]
+
+
+def _who() -> str:
+    import getpass
+
+    return getpass.getuser()
+
+
+COMMANDS = (models, predict)

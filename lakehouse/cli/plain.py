@@ -1,0 +1,68 @@
+"""How a command tells a person that something is not there, or not as it should be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lakehouse.settings import SettingError
+
+
+class Failure(click.ClickException):
+    """An error for a person: what, perhaps why on a line of its own, and what to do."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(f"{what}\nHint: {hint}")
+        self.what = what
+        self.hint = hint
+
+    def show(self, file: Any = None) -> None:
+        """On standard error, in colour if that is a terminal."""
+        what, _, why = self.what.partition("\n")
+        told = [click.style("Error: ", fg="red", bold=True) + click.style(what, bold=True), why]
+        told.append(click.style("Hint: ", fg="cyan", bold=True) + self.hint)
+        click.echo("\n".join(line for line in told if line), file=file, err=file is None)
+
+
+class Plain(click.Group):
+    """Commands that end with what, why and what to do where AWS is not there, or not as the settings say."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if told := told_plainly(error):
+                raise told from error
+            raise
+
+
+NAMES = "the names are of LAKEHOUSE_LANDING_BUCKET, _QUEUE_URL, _TABLE_PREFIX; locally `lakehouse up` makes all"
+
+
+def told_plainly(error: Exception) -> Failure | None:
+    """An error that is no fault of the code, for a person; None if it may be one."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from lakehouse.dynamodb.table import Throttled
+    from lakehouse.local.aws import LocalAwsError
+    from lakehouse.ml.features import NotYet
+    from lakehouse.ml.learner import LearnerMissing
+    from lakehouse.ml.registry import Refused
+    from lakehouse.ml.training import NotReproducible
+    from lakehouse.trace import Untraceable
+
+    if isinstance(error, SettingError | Untraceable):
+        return Failure(error.what, error.hint)
+    if isinstance(error, NotYet | Refused | NotReproducible | LearnerMissing):
+        return Failure(str(error), "`lakehouse model list` tells what there is")
+    if isinstance(error, ClientError):
+        told = error.response["Error"]
+        return Failure(f"AWS refused {error.operation_name}\n{told['Code']}: {told['Message']}", NAMES)
+    if isinstance(error, BotoCoreError | Throttled):
+        away = "`lakehouse up` in another terminal starts a local AWS; another is found by the AWS_… variables"
+        return Failure(f"AWS cannot be reached\n{error}", away)
+    if isinstance(error, LocalAwsError):
+        what, _, log = str(error).partition("\n")
+        return Failure(f"{what}\n{log.strip()}", "the whole log is in LAKEHOUSE_HOME, .lakehouse if it is not set")
+    return None

@@ -1,0 +1,259 @@
+"""Commands for the tables of the lake."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import click
+
+from lakehouse.cli.common import AS_JSON, landing_bucket
+from lakehouse.cli.plain import Failure
+from lakehouse.settings import Settings
+
+
+@click.command()
+@AS_JSON
+def status(as_json: bool) -> None:
+    """The queue, every table, every DynamoDB table, and how far each is from its source.
+
+    Lag is in events for raw, in commits for the others. Items are counted by a scan.
+    """
+    from lakehouse import model
+    from lakehouse.dataset import load
+    from lakehouse.dynamodb.sync import items_of
+    from lakehouse.lake import Lake
+    from lakehouse.landing.queue import Queue
+    from lakehouse.layers.lag import distances
+    from lakehouse.layers.tables import standing
+    from lakehouse.ml.tables import standing as learned
+    from lakehouse.settings import client
+
+    settings = Settings.load()
+    lake, datasets, models = Lake(settings.lake), load(), model.load()
+    queue = Queue(client("sqs"), settings.required("queue_url")).depth()
+    dead = Queue(client("sqs"), settings.dead_letter_url).depth().waiting if settings.dead_letter_url else None
+    lags = distances(lake, datasets, lambda s: items_of(settings, s))
+    tables = {
+        name: {
+            "rows": table.count,
+            "version": table.version,
+            "lag": lags.get(name, 0),
+            "held": table.held,
+            "committed_at": table.committed_at.isoformat(timespec="seconds"),
+        }
+        for name, table in (standing(lake, datasets) | learned(lake, models)).items()
+    }
+    items = {}
+    published = [*(s for d in datasets.values() for s in d.serving), *(m.serving for m in models.values())]
+    for serving in (s for s in published if s.publish):
+        found = items_of(settings, serving)
+        cursor = found.peek()
+        items[serving.name] = {
+            "items": found.count() if cursor else 0,
+            "version": cursor.version if cursor else None,
+            "lag": lags.get(f"dynamodb/{serving.name}", 0),
+        }
+    queues = {"waiting": queue.waiting, "in_flight": queue.in_flight, "dead": dead}
+    if as_json:
+        click.echo(json.dumps({"queue": queues, "tables": tables, "dynamodb": items}))
+        return
+    click.echo(f"queue: {queue.waiting} waiting, {queue.in_flight} in flight, {dead} dead\n")
+    click.echo(f"{'table':34} {'rows':>9} {'version':>8} {'lag':>5}  last commit")
+    for name, facts in tables.items():
+        committed = f"{facts['committed_at']}{', held' if facts['held'] else ''}"
+        click.echo(f"{name:34} {facts['rows']:>9,} {facts['version']:>8} {facts['lag']:>5}  {committed}")
+    click.echo(f"\n{'DynamoDB':34} {'items':>9} {'version':>8} {'lag':>5}")
+    for name, held in items.items():
+        click.echo(f"{name:34} {held['items']:>9,} {held['version']!s:>8} {held['lag']:>5}")
+
+
+@click.command()
+@click.argument("query", required=False)
+@click.option("--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table")
+def sql(query: str | None, shape: str) -> None:
+    """Ask the lake, in polars SQL: `select * from cleaned.flights limit 5`. Without a query: a prompt.
+
+    A table as it stood: `"cleaned.flights@12"`, `"cleaned.flights@2026-11-01T10:00:00Z"`.
+    """
+    import polars as pl
+
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+    from lakehouse.query import QueryError, ask, columns
+
+    settings, datasets = Settings.load(), load()
+    lake = Lake(settings.lake)
+    if query is None:
+        from lakehouse import prompt
+
+        prompt.run(partial(ask, lake, datasets), columns(lake, datasets), settings.home)
+        return
+    try:
+        result = ask(lake, datasets, query)
+    except QueryError as error:
+        raise Failure(str(error), error.hint) from error
+    if shape == "table":
+        with pl.Config(
+            tbl_rows=50,
+            tbl_cols=20,
+            tbl_hide_dataframe_shape=True,
+            tbl_hide_column_data_types=True,
+            fmt_str_lengths=200,
+            tbl_width_chars=160,
+        ):
+            click.echo(result)
+    else:
+        click.echo(result.write_csv() if shape == "csv" else result.write_json(), nl=shape == "json")
+
+
+@click.command()
+@click.argument("what")
+@click.argument("key", nargs=-1)
+@click.option("--rows", default=5, show_default=True, help="Rows to show of each table.")
+@AS_JSON
+def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
+    """Where a row came from: `lakehouse trace carrier_punctuality carrier=UA`.
+
+    Back through cleaned and raw to the objects, the runs that read them and the events that told of them.
+    `lakehouse trace s3://bucket/key` goes the other way: everything that an object touched.
+    """
+    from lakehouse import terminal
+    from lakehouse import trace as way
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+
+    lake, datasets = Lake(Settings.load().lake), load()
+    if what.startswith("s3://"):
+        with terminal.busy("following"):
+            steps = way.of_object(lake, datasets, *what.removeprefix("s3://").partition("/")[::2])
+    else:
+        if not key or not all("=" in part for part in key):
+            raise Failure("which row?", f"name a column and its value: lakehouse trace {what} column=value")
+        with terminal.busy("following"):
+            steps = way.of_row(lake, datasets, what, dict(part.partition("=")[::2] for part in key))
+    told = [{"table": s.table, "version": s.version, "by": [*s.by], "count": len(s.rows)} for s in steps]
+    if as_json:
+        for one, step in zip(told, steps, strict=True):
+            one["rows"] = step.rows.head(rows).to_dicts()
+        click.echo(json.dumps(told, default=terminal.plain))
+        return
+    for step in steps:
+        title = f"{step.table} @{step.version}"
+        terminal.table(title, step.rows, rows, f"by {', '.join(step.by)}" if step.by else "the whole table")
+
+
+@click.command()
+@click.argument("table")
+@click.option("--to", "when", required=True, metavar="VERSION|TIME", help="12, or 2026-11-01T10:00:00Z.")
+@click.option("--replay/--hold", default=True, help="What flows in again (default), or nothing until `resume`.")
+def restore(table: str, when: str, replay: bool) -> None:
+    """Put a table back; what depends on it follows: `lakehouse restore cleaned.flights --to 12`."""
+    from lakehouse.lake import Conflict
+    from lakehouse.lake.past import Forgotten, moment
+    from lakehouse.lake.past import restore as put_back
+    from lakehouse.layers.raw import RECALL
+
+    lake, name, sources = _hopped(table)
+    try:
+        stands, version = put_back(lake, name, moment(when), sources, [RECALL], hold=not replay)
+    except ValueError as error:
+        raise Failure(f"{when} is neither a version nor a time", "as in 12, or 2026-11-01T10:00:00Z") from error
+    except Forgotten as error:
+        raise Failure(str(error), "`lakehouse status` tells the newest version; 7 days are kept") from error
+    except Conflict as error:
+        raise Failure(f"others write to {table} all the time: {error}", "try again") from error
+    goes_on = "what came since flows in again" if replay else f"held until `lakehouse resume {table}`"
+    click.echo(f"{table} stands as in version {stands}, now its version {version}: {goes_on}")
+
+
+@click.command()
+@click.argument("table")
+def resume(table: str) -> None:
+    """Let a held table be brought up to its sources again."""
+    from lakehouse.lake.past import resume as go_on
+
+    lake, name, _ = _hopped(table)
+    found = lake.open(name)
+    if found is None or not found.held:
+        raise Failure(f"{table} is not held", "`lakehouse status` says which tables are")
+    click.echo(f"{table} goes on, from its version {go_on(found)}")
+
+
+@click.command()
+@AS_JSON
+def maintain(as_json: bool) -> None:
+    """Compact small files, z-order where declared; delete what retention has passed. Dagster does it every day."""
+    from dataclasses import asdict
+
+    from lakehouse import model, terminal
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+    from lakehouse.lake import maintain as tend
+    from lakehouse.layers.retention import sweep
+    from lakehouse.layers.tables import orders, standing
+    from lakehouse.ml.tables import pinned
+    from lakehouse.ml.tables import standing as learned
+
+    settings, datasets, models = Settings.load(), load(), model.load()
+    all_done, lake = [], Lake(settings.lake)
+    with terminal.busy("deleting what retention has passed"):
+        expired = sweep(lake, landing_bucket, datasets, settings)
+    if not as_json:
+        for name, count in expired.items():
+            what = "objects deleted from the landing bucket" if name.startswith("raw/") else "records expired"
+            click.echo(f"{name}: {count} {what}")
+    pins = pinned(lake, models)
+    for table in (standing(lake, datasets) | learned(lake, models)).values():
+        with terminal.busy(f"tending {table.name}"):
+            (done,) = tend([table], pins, orders(datasets))
+        all_done.append({**asdict(done), "expired": expired.get(table.name, 0)})
+        if not as_json:
+            click.echo(str(done))
+    if as_json:
+        click.echo(json.dumps(all_done))
+
+
+@click.command()
+@click.option("--no-open", is_flag=True, help="Only write it and print where.")
+@AS_JSON
+def dashboard(no_open: bool, as_json: bool) -> None:
+    """Write the dashboard, one HTML file that needs no network, and open it."""
+    from importlib.util import find_spec
+
+    from lakehouse import terminal
+    from lakehouse.dataset import load
+    from lakehouse.dynamodb.sync import items_of
+    from lakehouse.lake import Lake
+
+    if not find_spec("vl_convert"):
+        raise Failure("the dashboard's libraries are not installed", "pip install 'lakehouse[dashboard]'")
+    from lakehouse.dashboard import write
+
+    settings = Settings.load()
+    path = settings.home / "dashboard.html"
+    items = (lambda s: items_of(settings, s)) if settings.queue_url else None
+    with terminal.busy("drawing"):
+        sections = write(Lake(settings.lake), load(), path, items)
+    charts = [card.title for section in sections for card in section.cards]
+    click.echo(json.dumps({"path": str(path), "charts": charts}) if as_json else str(path))
+    if not (no_open or as_json):
+        click.launch(str(path))
+
+
+def _hopped(table: str) -> tuple[Any, str, list[str]]:
+    """The lake, a table's name in it, and its sources; only what a hop makes can be made again."""
+    from lakehouse.dataset import load
+    from lakehouse.lake import Lake
+    from lakehouse.layers.tables import names, sources
+
+    datasets, name = load(), table.replace(".", "/")
+    found = sources(datasets, name)
+    if found is None:
+        can = [n.replace("/", ".") for n in names(datasets) if sources(datasets, n)]
+        raise Failure(f"no table {table} that can be put back", f"one of: {', '.join(can)}")
+    return Lake(Settings.load().lake), name, found
+
+
+COMMANDS = (status, sql, trace, restore, resume, maintain, dashboard)
