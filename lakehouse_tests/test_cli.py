@@ -79,7 +79,7 @@ def test_sql_prints_a_table_or_csv(lake: Lake) -> None:
 def test_a_wrong_query_ends_with_a_hint_that_names_the_tables(lake: Lake, query: str) -> None:
     found = ask(query)
     assert found.exit_code == 1
-    assert "Hint: tables: landing.airlines, refused.airlines, raw.airlines, cleaned.airlines" in found.output
+    assert "Hint: tables: landing.airlines, raw.airlines, refused.airlines, cleaned.airlines" in found.output
     assert "Traceback" not in found.output
 
 

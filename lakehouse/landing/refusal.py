@@ -7,7 +7,7 @@ from collections.abc import Sequence
 OWN = {
     *("_part", "_object", "_object_version", "_generation", "_modified", "_run", "_ingested_at", "_state"),
     *("_etag", "_size", "_records", "_reason", "_record", "_text", "_bad", "_row", "_rules", "_removed"),
-    *("_rescued", "_typed", "_change_type", "_commit_version", "_commit_timestamp"),
+    *("_reading", "_rescued", "_typed", "_change_type", "_commit_version", "_commit_timestamp"),
 }
 """Column names that the lake itself writes beside a file's own."""
 

@@ -53,8 +53,6 @@ TYPES: dict[str, Any] = {
 RANKS = {"Zoned": 1, "Datetime": 1, "Date": 1, "String": 2, "Int64": 3}
 """What a key is rather made of; other types never."""
 NAMED = r"(?i)(^|_)(id|key|code|uuid|number|no)$"
-
-
 UNFIT = set("'\\\0*^")
 """In a name these end a JSON path, or say more than a name to polars."""
 
@@ -86,7 +84,7 @@ def infer(lake: Lake, prefix: str, datasets: dict[str, Dataset]) -> str:
 def _file(name: str, prefix: str, heads: pl.DataFrame, rows: pl.DataFrame) -> str:
     readable = rows.filter(pl.col("_bad").is_null())
     names, left = _names(readable)
-    values = spelled(readable, as_contract([Column(n, "String", True, "") for n in names]), Ledger())
+    values = spelled(readable.with_row_index("_row"), as_contract([Column(n, "String", True, "") for n in names]), Ledger())
     columns = [_column(n, values[n]) for n in names]
     key, why = _key(values, columns)
     columns = _held(name, readable, [replace(c, key=c.name in key) for c in columns])

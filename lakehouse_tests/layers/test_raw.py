@@ -10,6 +10,7 @@ from lakehouse.lake import Table
 from lakehouse.lake.maintenance import CROWD
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket, Identity
+from lakehouse.landing.refusal import OWN
 from lakehouse.layers import ingest as verb
 from lakehouse.layers import raw
 from lakehouse_tests import sample
@@ -148,3 +149,7 @@ def test_other_datasets_events_are_no_lag_and_a_far_cursor_reads_its_partition(
     assert raw.lag(road.lake, "flights") == 1
     ingest(road)
     assert heads(road)["_object"].to_list() == KEYS[:2]
+
+
+def test_no_file_may_bring_a_column_that_raw_itself_has() -> None:
+    assert set(raw.SCHEMA) <= OWN
