@@ -13,8 +13,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from lakehouse.cli import running
-from lakehouse.cli import main
+from lakehouse.cli import main, running
 from lakehouse.dynamodb import table
 from lakehouse.lake import Lake
 from lakehouse.layers import raw

@@ -84,7 +84,8 @@ def infer(lake: Lake, prefix: str, datasets: dict[str, Dataset]) -> str:
 def _file(name: str, prefix: str, heads: pl.DataFrame, rows: pl.DataFrame) -> str:
     readable = rows.filter(pl.col("_bad").is_null())
     names, left = _names(readable)
-    values = spelled(readable.with_row_index("_row"), as_contract([Column(n, "String", True, "") for n in names]), Ledger())
+    texts = as_contract([Column(n, "String", True, "") for n in names])
+    values = spelled(readable.with_row_index("_row"), texts, Ledger())
     columns = [_column(n, values[n]) for n in names]
     key, why = _key(values, columns)
     columns = _held(name, readable, [replace(c, key=c.name in key) for c in columns])
