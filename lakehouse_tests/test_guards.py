@@ -493,9 +493,9 @@ MUTATIONS = [
     ),
     swap(
         "a text that is no truth is null",
-        "layers/cleaned.py",
-        "(table[n].is_not_null() & parsed[n].is_null())",
-        "(table[n].is_null() & parsed[n].is_null() & False)",
+        "layers/shape.py",
+        "lost = values.is_not_null() & held.is_null()",
+        "lost = values.is_not_null() & values.is_null()",
         "layers/test_inferred.py::a_text_that_is_no_truth_is_quarantined_and_not_nulled",
     ),
     swap(

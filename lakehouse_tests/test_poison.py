@@ -143,7 +143,10 @@ def test_an_object_that_s3_withholds_holds_nothing_up_and_is_asked_for_again(
     road.announce(closed)
     with withholding(road, closed, code, status):
         road.hops()
-    time.sleep(2.1)
+    told = raw.open_raw(road.lake, "flights")
+    (at,) = raw.withheld(told).collect()["at"]
+    assert told.mark(raw.RECALL) == int(at.timestamp()) + 1
+    time.sleep(max(0, at.timestamp() + 1.1 - time.time()))
     assert lagging(road.lake, road.datasets, road.items)["flights"] == "raw/flights"
     road.hops()
     check(road, GOOD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -138,8 +138,12 @@ def withheld(raw: Table) -> pl.LazyFrame:
 
     The pause grows with the time for which it has been withheld.
     """
+    return _withheld(heads(raw))
+
+
+def _withheld(known: pl.LazyFrame) -> pl.LazyFrame:
     settled = pl.when(~pl.col("_state").is_in(PASSING)).then("_generation").max().over("_object").fill_null(0)
-    since = heads(raw).filter(pl.col("_generation") > settled).sort("_object", "_generation")
+    since = known.filter(pl.col("_generation") > settled).sort("_object", "_generation")
     last = pl.col("_ingested_at").last()
     pause = (last - pl.col("_ingested_at").first()).clip(SOONEST, LATEST)
     asked = since.group_by("_object").agg(pl.col("_state").last(), at=last + pause)
@@ -168,7 +172,6 @@ def recalls(raw: Table) -> bool:
 
 def recall_at(raw: Table, now: pl.DataFrame) -> int:
     """What the mark is to say once the heads `now` stand."""
-    asked = withheld(raw).collect().filter(~pl.col("_object").is_in(now["_object"].to_list()))
-    again = now.filter(pl.col("_state") == WITHHELD)["_ingested_at"].min()
-    times = [t for t in (asked["at"].min(), again + SOONEST if isinstance(again, datetime) else None) if t]
-    return int(min(t.timestamp() for t in times if isinstance(t, datetime))) + 1 if times else 0
+    first = _withheld(pl.concat([heads(raw), now.lazy().select(list(HEAD))])).select(pl.col("at").min())
+    at = first.collect().item()
+    return int(at.timestamp()) + 1 if at else 0

@@ -169,7 +169,7 @@ def test_a_table_is_laid_by_its_z_order_once_and_again_when_it_was_written_to(la
     orders = {"source": ["v"]}
 
     def ordered() -> bool:
-        (done,) = maintain([source(lake)], orders)
+        (done,) = maintain([source(lake)], orders=orders)
         return done.ordered
 
     before = rows(lake, "source")

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from lakehouse.lake import Table
-from lakehouse.landing import events, inbox, readers
+from lakehouse.landing import delimited, events, inbox
+from lakehouse.landing.refusal import Unreadable
 from lakehouse.layers import raw, refused
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
@@ -18,8 +19,9 @@ SHORT = bad(71, "2013-01-01T10:00:00Z,{carrier},{number},JFK,LAX,N1,0,{late},300
 FOREIGN = '{"from": "elsewhere"}'
 
 
-def receive(road: Road) -> None:
-    while road.receive():
+def receive(road: Road, *, prefixes: bool = True) -> None:
+    place = (road.queue, road.bucket.name, road.lake, road.datasets)
+    while inbox.receive(*place, wait=1, budget=inbox.Budget(), prefixes=prefixes).height:
         pass
 
 
@@ -46,7 +48,7 @@ def again(road: Road, what: str | None = None) -> dict[str, int]:
     return refused.replay(road.lake, road.bucket.name, road.datasets, what)
 
 
-def latin(body: bytes) -> str:
+def latin(body: bytes, _: str | None = None) -> str:
     return body.decode("latin-1")
 
 
@@ -65,7 +67,7 @@ def test_each_refused_thing_is_listed_with_its_reason(house: Road) -> None:
 
 
 def test_what_a_mended_reader_reads_leaves_the_list(house: Road, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "_text", latin)
+    monkeypatch.setattr(delimited, "decoded", latin)
     assert again(house, "flights/latin.csv") == {"flights": 1}
     house.hops()
     assert "file flights/latin.csv" not in listed(house)
@@ -74,10 +76,10 @@ def test_what_a_mended_reader_reads_leaves_the_list(house: Road, monkeypatch: py
 
 
 def test_what_is_refused_again_stays_with_the_reason_of_now(house: Road, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: bytes) -> str:
-        raise readers.Unreadable("still not")
+    def fail(*_: object) -> str:
+        raise Unreadable("still not")
 
-    monkeypatch.setattr(readers, "_text", fail)
+    monkeypatch.setattr(delimited, "decoded", fail)
     again(house, "flights")
     house.hops()
     assert listed(house)["file flights/latin.csv"] == "still not"
@@ -126,7 +128,7 @@ def test_a_message_that_decodes_now_leaves_the_list_and_its_objects_arrive(
 def test_an_object_that_a_new_dataset_claims_leaves_the_list(road: Road) -> None:
     airlines = road.datasets.pop("airlines")
     land(road, sample.FILES)
-    receive(road)
+    receive(road, prefixes=False)
     assert "message airlines/airlines.csv" in listed(road)
     road.datasets["airlines"] = airlines
     assert again(road) == {"messages": 1}
@@ -141,7 +143,7 @@ def test_messages_that_die_on_their_way_in_are_only_repeated(
 ) -> None:
     airlines = road.datasets.pop("airlines")
     land(road, sample.FILES)
-    receive(road)
+    receive(road, prefixes=False)
     road.datasets["airlines"] = airlines
     with monkeypatch.context() as patch:
         patch.setattr(owner, door, lambda *_, **__: 1 / 0)
