@@ -18,7 +18,7 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     model.check(learned, datasets)
     jobs = []
     retention.refuse(datasets.values(), Settings.load().landing_retention)
-    by_day, by_hour = daily.build(datasets, learned), watch.build(datasets)
+    by_day, by_hour = daily.build(datasets, learned), watch.build(datasets, learned)
     by_clock = upkeep.build(datasets, learned)
     whole = dg.AssetSelection.checks(*by_day["asset_checks"], *by_hour["asset_checks"])
     learning = models.build(learned, datasets, executor, whole)

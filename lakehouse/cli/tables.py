@@ -222,7 +222,7 @@ def dashboard(no_open: bool, as_json: bool) -> None:
     """Write the dashboard, one HTML file that needs no network, and open it."""
     from importlib.util import find_spec
 
-    from lakehouse import terminal
+    from lakehouse import model, terminal
     from lakehouse.dataset import load
     from lakehouse.dynamodb.sync import items_of
     from lakehouse.lake import Lake
@@ -235,7 +235,7 @@ def dashboard(no_open: bool, as_json: bool) -> None:
     path = settings.home / "dashboard.html"
     items = (lambda s: items_of(settings, s)) if settings.queue_url else None
     with terminal.busy("drawing"):
-        sections = write(Lake(settings.lake), load(), path, items)
+        sections = write(Lake(settings.lake), load(), path, items, model.load())
     charts = [card.title for section in sections for card in section.cards]
     click.echo(json.dumps({"path": str(path), "charts": charts}) if as_json else str(path))
     if not (no_open or as_json):

@@ -1,4 +1,5 @@
-"""tables → one HTML file that needs no network: what the datasets draw of themselves, and how the road does.
+"""tables → one HTML file that needs no network: what the datasets draw of themselves, how good the models are, and
+how the road does.
 
 A dataset draws by the `charts` of its serving tables. Every chart becomes a card; its function's docstring is the
 card's title and what is said below it.
@@ -6,21 +7,31 @@ card's title and what is said below it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 
-from lakehouse.dashboard import health
+from lakehouse.dashboard import health, quality
 from lakehouse.dashboard.page import Card, Section, page
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake
 from lakehouse.layers.lag import Items
+from lakehouse.model import Model
+
+NONE: Mapping[str, Model] = MappingProxyType({})
 
 
-def write(lake: Lake, datasets: dict[str, Dataset], path: Path, items: Items | None = None) -> list[Section]:
+def write(
+    lake: Lake,
+    datasets: dict[str, Dataset],
+    path: Path,
+    items: Items | None = None,
+    models: Mapping[str, Model] = NONE,
+) -> list[Section]:
     """Write the page whole, or leave the one that stands; gives what is on it. `items`: also look at DynamoDB."""
     known = health.look(lake, datasets, items)
     sections = [
@@ -28,6 +39,7 @@ def write(lake: Lake, datasets: dict[str, Dataset], path: Path, items: Items | N
             "Pipeline", "From an upload to the rows that are served.", known.tiles(), [*_cards(known.charts())]
         ),
         *_drawn(lake, datasets),
+        *(Section(q.name, q.model.question, q.tiles(), [*_cards(q.charts())]) for q in quality.look(lake, models)),
     ]
     sections.sort(key=lambda section: section.name == "Pipeline")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +62,7 @@ def _drawn(lake: Lake, datasets: dict[str, Dataset]) -> Iterator[Section]:
             yield Section(dataset.name.capitalize(), (dataset.contract.__doc__ or "").split("\n")[0], [], cards)
 
 
-def _cards(charts: Sequence[tuple[str, Any]]) -> Iterator[Card]:
+def _cards(charts: Iterable[tuple[str, Any]]) -> Iterator[Card]:
     for said, chart in charts:
         title, _, note = said.strip().partition("\n")
         spec = chart.properties(width="container").to_dict()

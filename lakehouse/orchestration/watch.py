@@ -11,6 +11,7 @@ import polars as pl
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Table
 from lakehouse.layers.lag import distances
+from lakehouse.model import Model
 from lakehouse.orchestration.assets import checked
 from lakehouse.orchestration.metadata import bars, preview
 from lakehouse.orchestration.resources import LakehouseResource
@@ -24,7 +25,7 @@ USUAL = 20
 """A commit of so many times the rows that are usual is told, and so is one of so small a part of them."""
 
 
-def build(datasets: dict[str, Dataset]) -> dict[str, list[Any]]:
+def build(datasets: dict[str, Dataset], models: dict[str, Model]) -> dict[str, list[Any]]:
     """Assets, checks, job and schedule, as `dg.Definitions` takes them."""
     servings = [s for d in datasets.values() for s in d.serving]
     checks = [
@@ -32,7 +33,7 @@ def build(datasets: dict[str, Dataset]) -> dict[str, list[Any]]:
         *(_unique(one) for one in servings),
         *(_lag(["raw", name], datasets) for name in datasets),
     ]
-    drawn = [_dashboard(datasets)] if find_spec("vl_convert") else []
+    drawn = [_dashboard(datasets, models)] if find_spec("vl_convert") else []
     selection: dg.AssetSelection = dg.AssetSelection.checks(*checks)
     if drawn:
         selection = selection | dg.AssetSelection.assets(*drawn)
@@ -44,20 +45,23 @@ def build(datasets: dict[str, Dataset]) -> dict[str, list[Any]]:
     return {"assets": drawn, "asset_checks": checks, "jobs": [job], "schedules": [schedule]}
 
 
-def _dashboard(datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
+def _dashboard(datasets: dict[str, Dataset], models: dict[str, Model]) -> dg.AssetsDefinition:
     @dg.asset(
         key="dashboard",
-        deps=[["serving", s.name] for d in datasets.values() for s in d.serving if s.charts],
+        deps=[
+            *(["serving", s.name] for d in datasets.values() for s in d.serving if s.charts),
+            *(["monitor", name] for name in models),
+        ],
         group_name="pictures",
         kinds={"dashboard", "polars"},
         owners=["team:data"],
-        description="One HTML file that needs no network: the datasets' charts, and how the pipeline does.",
+        description="One HTML file that needs no network: datasets, models, and how the pipeline does.",
     )
     def dashboard(lakehouse: LakehouseResource) -> dg.MaterializeResult:
         from lakehouse.dashboard import write
 
         path = lakehouse.settings.home / "dashboard.html"
-        sections = write(lakehouse.lake, datasets, path, lakehouse.items)
+        sections = write(lakehouse.lake, datasets, path, lakehouse.items, models)
         return dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(str(path)),
