@@ -24,6 +24,7 @@ from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Budget, Queue
 from lakehouse.layers import balance, cleaned, history, ingest, serving, undeclared
+from lakehouse.layers.lag import lagging
 from lakehouse.local import aws
 
 SECOND = "TEST_ON_MOTO"
@@ -90,9 +91,12 @@ class Road:
         place = (self.queue, self.bucket.name, self.lake, self.datasets)
         return inbox.receive(*place, wait=1, budget=Budget()).height
 
-    def hops(self) -> None:
+    def hops(self, *, everything: bool = False) -> None:
+        """What the runs do that the sweep asks for; or every hop, lagging or not."""
         undeclared.carry(self.lake, self.bucket, self.datasets)
-        for dataset in self.datasets.values():
+        due = self.datasets if everything else lagging(self.lake, self.datasets, self.items)
+        behind = [self.datasets[name] for name in due if name in self.datasets]
+        for dataset in behind:
             ingest.ingest(self.lake, self.bucket, dataset)
             cleaned.clean(self.lake, dataset)
             cleaned.quarantine(self.lake, dataset)
@@ -100,8 +104,9 @@ class Road:
             if dataset.history:
                 history.track(self.lake, dataset)
         for one in self.servings():
-            serving.serve(self.lake, one, self.datasets)
-            publish(self.lake, one, self.items(one))
+            if {d.name for d in behind} & {*one.upstreams}:
+                serving.serve(self.lake, one, self.datasets)
+                publish(self.lake, one, self.items(one))
 
     def servings(self) -> list[Serving]:
         return [s for d in self.datasets.values() for s in d.serving]

@@ -60,7 +60,7 @@ def test_items_that_lag_are_told_under_one_dataset_whose_run_carries_them(
     road.datasets = {"flights": replace(road.datasets["flights"], serving=[one])} | {
         name: replace(road.datasets[name], serving=[]) for name in ("airlines", "weather")
     }
-    road.hops()
+    road.hops(everything=True)
     for name in road.datasets.keys() - arrived:
         shutil.rmtree(Path(road.lake.root) / raw.name(name))
     road.dynamodb.delete_table(TableName=road.items(one).name)

@@ -145,7 +145,7 @@ def test_what_is_served_waits_while_a_table_that_it_reads_is_taken_anew(
     road: Road, small: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take(road, FILES)
-    road.hops()
+    road.hops(everything=True)
     other_code(road)
     die_after(monkeypatch, 2)
     with pytest.raises(ConnectionError):
