@@ -32,7 +32,7 @@ def tiles(sections: list[Section]) -> dict[str, str]:
 
 
 def test_it_shows_each_datasets_charts_and_how_the_road_does(road: Road, tmp_path: Path) -> None:
-    land(road, sample.FILES | {"flights/2.csv": sample.flights(*[("AA", n, n) for n in range(9)], ("DL", 4, "x"))})
+    land(road, sample.FILES | {"flights/2.csv": sample.flights(*[("AA", n, n) for n in range(12)], ("DL", 4, "x"))})
     while road.receive():
         pass
     road.hops()
@@ -56,6 +56,14 @@ def test_it_shows_each_datasets_charts_and_how_the_road_does(road: Road, tmp_pat
     assert not re.search(r"""<(script|link|img|iframe)[^>]+(src|href)=["'](?!data:)""", frame)
     assert "@import" not in text
     assert "url(" not in text.split("</style>")[0]
+
+
+def test_a_chart_of_no_rows_is_left_out(road: Road, tmp_path: Path) -> None:
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    road.hops()
+    found = write(road.lake, road.datasets, tmp_path / "lake.html")
+    assert titles(found)["Flights"] == ["Delay at departure, day by day", "When to fly"]
 
 
 def test_an_empty_lake_has_a_page_too(tmp_path: Path) -> None:

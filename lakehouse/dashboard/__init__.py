@@ -63,8 +63,10 @@ def _drawn(lake: Lake, datasets: dict[str, Dataset]) -> Iterator[Section]:
 
 
 def _cards(charts: Iterable[tuple[str, Any]]) -> Iterator[Card]:
+    """Of the charts that have anything to draw."""
     for said, chart in charts:
         title, _, note = said.strip().partition("\n")
         spec = chart.properties(width="container").to_dict()
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}
-        yield Card(title.rstrip("."), " ".join(note.split()), spec)
+        if any(spec["datasets"].values()):
+            yield Card(title.rstrip("."), " ".join(note.split()), spec)

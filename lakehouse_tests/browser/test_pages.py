@@ -27,6 +27,8 @@ SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 FOREIGN = ("favicon", "preload", "DevTools", "WebSocket is closed", "Content Security Policy")
 """Words of console errors that are Dagster's own or the browser's."""
 PATIENCE = 120
+BUSY = sample.flights(*[("AA", number, number) for number in range(10, 20)])
+"""Enough of one airline and one route for every chart to draw something."""
 COUNT = """query ($job: String) {
     runsOrError(filter: {statuses: [SUCCESS], pipelineName: $job}) { ... on Runs { count } } }"""
 
@@ -70,7 +72,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         try:
             assert process.stdout
             made = House(process.stdout.readline().split()[1], environment)
-            for name, body in sample.FILES.items():
+            for name, body in (sample.FILES | {"flights/3.csv": BUSY}).items():
                 made.land(home, name, body)
             yield made
         finally:
@@ -140,7 +142,7 @@ def test_the_checks_page_names_each_check_and_its_verdict(house: House) -> None:
 
 
 def test_an_upload_appears_as_a_run_that_the_sensor_asked_for(house: House, tmp_path: Path) -> None:
-    house.land(tmp_path, "flights/3.csv", sample.flights(("UA", 9, 9)))
+    house.land(tmp_path, "flights/4.csv", sample.flights(("UA", 9, 9)))
     with page() as shown:
         shown.goto(f"{house.address}/runs")
         shown.get_by_text("flights", exact=True).first.wait_for()

@@ -55,8 +55,9 @@ def first_tick(address: str) -> dict[str, Any]:
     while time.monotonic() < end:
         with suppress(OSError, LookupError, TypeError):
             (entry,) = ask(address, LOCATION)["workspaceOrError"]["locationEntries"]
-            (sensor,) = ask(address, TICKS, location=entry["name"])["sensorsOrError"]["results"]
-            (tick,) = sensor["sensorState"]["ticks"]
+            sensors = ask(address, TICKS, location=entry["name"])["sensorsOrError"]["results"]
+            (sensor,) = [one for one in sensors if one["name"] == "landing"]
+            tick = sensor["sensorState"]["ticks"][0]
             if tick["status"] != "STARTED":
                 return dict(tick)
         time.sleep(0.5)
