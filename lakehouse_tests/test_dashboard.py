@@ -32,7 +32,8 @@ def tiles(sections: list[Section]) -> dict[str, str]:
 
 
 def test_it_shows_each_datasets_charts_and_how_the_road_does(road: Road, tmp_path: Path) -> None:
-    land(road, sample.FILES | {"flights/2.csv": sample.flights(*[("AA", n, n) for n in range(12)], ("DL", 4, "x"))})
+    many = sample.flights(*[("AA", n, n) for n in range(12)], ("DL", 4, "x"))
+    land(road, sample.FILES | {"flights/2.csv": many})
     while road.receive():
         pass
     road.hops()

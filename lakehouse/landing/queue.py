@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -109,3 +109,26 @@ def _message(raw: dict[str, Any]) -> Message:
     sent, count = told.get("SentTimestamp"), int(told.get("ApproximateReceiveCount", 1))
     moment = datetime.fromtimestamp(int(sent) / 1000, UTC) if sent else None
     return Message(raw["MessageId"], raw["ReceiptHandle"], raw["Body"], moment, count)
+
+
+class Rationed(Queue):
+    """A queue of which one budget is taken in all, in however many drains."""
+
+    def __init__(self, queue: Queue, budget: Budget) -> None:
+        super().__init__(queue.client, queue.url)
+        self.left = budget
+
+    @property
+    def spent(self) -> bool:
+        return min(self.left.messages, self.left.bytes, self.left.seconds) <= 0
+
+    def portion(self, messages: int) -> Budget:
+        """What is left, of so many messages at most."""
+        return replace(self.left, messages=min(messages, self.left.messages))
+
+    def drain(self, budget: Budget, wait: int = 0) -> list[Message]:
+        began = time.monotonic()
+        taken = super().drain(budget, wait)
+        size, seconds = sum(len(m.body) for m in taken), time.monotonic() - began
+        self.left = Budget(self.left.messages - len(taken), self.left.bytes - size, self.left.seconds - seconds)
+        return taken

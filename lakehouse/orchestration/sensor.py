@@ -12,7 +12,7 @@ import polars as pl
 from lakehouse import metrics
 from lakehouse.dataset import Dataset
 from lakehouse.landing import inbox
-from lakehouse.landing.queue import Budget, Message, Queue
+from lakehouse.landing.queue import Budget, Rationed
 from lakehouse.layers.lag import lagging
 from lakehouse.orchestration.metadata import table_of
 from lakehouse.orchestration.resources import LakehouseResource
@@ -32,6 +32,8 @@ TICK_SECONDS = 20
 """How long a tick waits for something to do. Dagster allows it 60."""
 BUDGET = Budget(messages=10_000, seconds=TICK_SECONDS)
 """What a tick takes from the queue. Ticks begin up to 5 s apart, so it is what they all take in such a time."""
+PORTION = 1_000
+"""Messages a commit: what a tick holds in memory, however many wait."""
 
 
 def build(datasets: dict[str, Dataset], jobs: Sequence[Any]) -> dg.SensorDefinition:
@@ -71,10 +73,13 @@ def tick(
     inbox.reroute(lakehouse.lake, bucket, datasets, prefixes=prefixes)
     take = partial(inbox.receive, queue, bucket, lakehouse.lake, datasets, prefixes=prefixes)
     while True:
-        came = take(wait=wait, budget=queue.left)
+        came = take(wait=wait, budget=queue.portion(PORTION))
         received.extend(came)
-        behind = lagging(lakehouse.lake, datasets, lakehouse.items)
         metrics.add("lakehouse.events", len(came))
+        if len(came) >= PORTION and not queue.spent:
+            wait = 0
+            continue
+        behind = lagging(lakehouse.lake, datasets, lakehouse.items)
         metrics.level("lakehouse.lag", len(behind))
         requests = [*_requests(instance, behind, datasets)]
         left = int(end - time.monotonic())
@@ -83,25 +88,6 @@ def tick(
             events = [] if received.is_empty() else [_received(lakehouse, received)]
             return dg.SensorResult(requests, skip_reason=None if requests else told, asset_events=events)
         wait = 1 if behind else left
-
-
-class Rationed(Queue):
-    """A queue of which one budget is taken in all, in however many drains."""
-
-    def __init__(self, queue: Queue, budget: Budget) -> None:
-        super().__init__(queue.client, queue.url)
-        self.left = budget
-
-    @property
-    def spent(self) -> bool:
-        return min(self.left.messages, self.left.bytes, self.left.seconds) <= 0
-
-    def drain(self, budget: Budget, wait: int = 0) -> list[Message]:
-        began = time.monotonic()
-        taken = super().drain(budget, wait)
-        size, seconds = sum(len(m.body) for m in taken), time.monotonic() - began
-        self.left = Budget(self.left.messages - len(taken), self.left.bytes - size, self.left.seconds - seconds)
-        return taken
 
 
 ABOUT = ["dataset", "key", "kind", "size", "sent_at", "reason"]

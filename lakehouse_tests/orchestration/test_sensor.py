@@ -127,12 +127,14 @@ def test_a_run_leaves_though_messages_never_stop_coming(
     instance: dg.DagsterInstance, tmp_path: Path, each: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sensor, "BUDGET", Budget(messages=100))
+    monkeypatch.setattr(sensor, "PORTION", 20)
     lake = Lake(str(tmp_path))
     found = ticked(instance, lake, Stream(each))
     assert [request.job_name for request in found.run_requests or []] == ["flights"]
     box = lake.open(inbox.NAME)
     assert box is not None
     assert len(box.scan().collect()) == (1 if each == 1 else 100)
+    assert box.version == (1 if each == 1 else 5)
 
 
 def test_a_tick_with_no_run_to_ask_for_takes_one_budget_in_all(
