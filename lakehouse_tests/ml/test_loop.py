@@ -1,6 +1,5 @@
 """The loop from features to monitor, on four weeks of real flights."""
 
-
 import polars as pl
 
 from lakehouse.dataset import Dataset
