@@ -1,6 +1,7 @@
-"""LightGBM, the one learner: rows → model text → probabilities and their reasons. The text is the whole model.
+"""LightGBM, the learner if not told otherwise: rows → model text → probabilities and their reasons.
 
-Another learner, of texts or images, would take this module's place: `fit` gives text, `Learned` answers.
+The text is the whole model. A model names its learner by its module; another, of texts or images, has the same
+names: `fit`, `Learned`, `libraries`, `FIXED`.
 """
 
 from __future__ import annotations

@@ -148,7 +148,8 @@ def predictions(model: Model, version: Version, rows: pl.DataFrame) -> pl.DataFr
 
 def predict(version: Version, rows: pl.DataFrame) -> pl.DataFrame:
     """Answers to rows of features, whoever has made them: `probability` and the reasons, in the rows' order."""
-    return version.learned.answers(rows)
+    found: pl.DataFrame = version.learned.answers(rows)
+    return found
 
 
 def ask(lake: Lake, model: Model, wanted: dict[str, str]) -> dict[str, Any]:

@@ -48,6 +48,12 @@ def asked(instance: dg.DagsterInstance, lake: Lake, model: Model) -> list[dg.Run
     return [*models.requests(instance, lake, model, DATASETS)]
 
 
+def page(done: dg.ExecuteInProcessResult, layer: str) -> dict[str, str]:
+    """What the asset's page shows of a run."""
+    (told,) = done.asset_materializations_for_node(f"{layer}__delay_risk")
+    return {name: str(value.value) for name, value in told.metadata.items()}
+
+
 def checks(done: dg.ExecuteInProcessResult) -> dict[str, bool]:
     return {e.check_name: e.passed for e in done.get_asset_check_evaluations()}
 
@@ -64,7 +70,10 @@ def test_the_sensor_trains_first_then_scores_and_then_rests(
     fill(lake, 1, start=28)
     (later,) = asked(instance, lake, model)
     assert later.job_name == "score_delay_risk"
-    assert run(instance, "score_delay_risk", dict(later.tags)).success
+    scored = run(instance, "score_delay_risk", dict(later.tags))
+    assert scored.success
+    assert "data:image/svg" in page(done, "models")["card"]
+    assert "PSI" in page(scored, "monitor")["drift pictures"]
     assert asked(instance, lake, model) == []
     items = items_of(Settings.load(), MODEL.serving)
     assert items.count() > 500
