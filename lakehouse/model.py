@@ -44,7 +44,11 @@ class Model:
 
     `holdout`: the newest rows, which the gate judges by and no model learns from. `warmup`: how much time the
     labelled rows must span before a first model is trained by itself. `segments`: features by whose values quality
-    is told apart. `params` and `rounds` are LightGBM's.
+    is told apart.
+
+    `learner`: the module that learns and answers, LightGBM if not told; `params` and `rounds` are its own. It has
+    what `lakehouse.ml.learner` has: `fit`, `libraries`, `FIXED`, and `Learned`, whose `text` is all that it knows.
+    A text of the features is a text there: a category to LightGBM, words to another.
     """
 
     features: Callable[..., pl.LazyFrame]
@@ -57,6 +61,7 @@ class Model:
     segments: Sequence[str] = ()
     params: Mapping[str, float | int | str] = field(default_factory=dict)
     rounds: int = 100
+    learner: str = "lakehouse.ml.learner"
     publish: bool = True
 
     def __post_init__(self) -> None:
@@ -97,7 +102,7 @@ class Model:
     @cached_property
     def recipe(self) -> str:
         """Of all that decides what is learned."""
-        facts = (str(self.label), repr(dict(self.params)), repr(self.rounds), repr(self.holdout))
+        facts = (str(self.label), repr(dict(self.params)), repr(self.rounds), repr(self.holdout), self.learner)
         return fingerprint(self.features, repr(list(self.key)), *facts)
 
 

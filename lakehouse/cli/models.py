@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -38,13 +39,19 @@ def list_models(name: str | None) -> None:
 
 @models.command(name="show")
 @click.argument("version")
+@click.option("--file", type=click.Path(dir_okay=False, path_type=Path), help="Write it there instead.")
 @MODEL
-def show_model(version: str, name: str | None) -> None:
+def show_model(version: str, file: Path | None, name: str | None) -> None:
     """The model card of a version, as Markdown."""
     from lakehouse.ml import registry
 
     lake, model = _model(name)
-    click.echo(registry.version(lake, model.name, version).card)
+    card = registry.version(lake, model.name, version).card
+    if file is None:
+        click.echo(card)
+        return
+    file.write_text(card, encoding="utf-8")
+    click.echo(f"the card of {version} is in {file}")
 
 
 @models.command(name="train")
@@ -88,14 +95,13 @@ def rollback_model(version: str | None, why: str, name: str | None) -> None:
 def reproduce_model(version: str, name: str | None) -> None:
     """Train a version again from the table versions that it pins; exit code 1 where the bytes differ."""
     from lakehouse.ml import registry, training
-    from lakehouse.ml.learner import libraries
 
     lake, model = _model(name)
     trained = registry.version(lake, model.name, version)
     if training.reproduce(lake, model, trained):
         click.echo(f"{trained.id}: the same {len(trained.text):,} bytes")
         return
-    now, then = libraries(), trained.pins["libraries"]
+    now, then = registry.learner(model.learner).libraries(), trained.pins["libraries"]
     others = [f"{n} was {then.get(n)}, is {v}" for n, v in now.items() if then.get(n) != v]
     raise Failure(f"{trained.id}: other bytes", "; ".join(others) or "it may be another machine")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from html import escape
 from typing import Any
 
 import polars as pl
@@ -11,6 +12,7 @@ from lakehouse.ml.evaluation import Estimate
 from lakehouse.model import Model
 
 SIDE, EDGE = 220, 24
+NAMED, BAR = 150, 16
 LIMITS = (
     "It answers for rows like those that it has learned from. Its reasons say what moved the model, not what "
     "caused the outcome. Calibration follows the season: see the weekly monitor."
@@ -50,7 +52,7 @@ Features: {", ".join(told["columns"])}.
 
 ## Made by
 Code {pins["code"]}, {", ".join(f"{k} {v}" for k, v in pins["libraries"].items())}, {pins["rounds"]} rounds,
-parameters {pins["params"]}.
+parameters {pins["params"]}, fixed {pins["fixed"]}.
 
 ## Limits
 {LIMITS}
@@ -86,15 +88,45 @@ def plot(
     line = " ".join(at(x, y) for x, y in points)
     even = f'<polyline points="{at(0, 0)} {at(reach, reach)}" stroke="#bbb" fill="none"/>' if top is None else ""
     size = SIDE + 2 * EDGE
-    image = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" '
-        f'font-size="10" font-family="sans-serif">'
+    return _svg(
+        size,
+        size,
         f'<rect x="{EDGE}" y="{EDGE}" width="{SIDE}" height="{SIDE}" fill="#fafafa" stroke="#ccc"/>{even}'
         f'<polyline points="{line}" stroke="#c33" stroke-width="2" fill="none"/>'
         f'<text x="{EDGE}" y="{size - 8}">{axes[0]}</text>'
-        f'<text x="{EDGE}" y="14">{axes[1]}, 0 to {reach:.2f}</text></svg>'
+        f'<text x="{EDGE}" y="14">{axes[1]}, 0 to {reach:.2f}</text>',
     )
+
+
+def _svg(width: int, height: int, drawn: str) -> str:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
+    image = f'{head} font-size="10" font-family="sans-serif">{drawn}</svg>'
     return "data:image/svg+xml;base64," + base64.b64encode(image.encode()).decode()
+
+
+def drifted(found: pl.DataFrame) -> str:
+    """The columns of `monitoring.drift` as bars, those that moved most first, as Markdown."""
+    pictures = (
+        ("PSI of the newest weeks against what was learned from", "psi", "#36c"),
+        ("Share of missing values in the newest weeks", "missing", "#c33"),
+    )
+    told = (
+        f"{title}\n\n![{title}]({bars([*found.select('feature', column).iter_rows()], colour)})"
+        for title, column, colour in pictures
+    )
+    return "\n\n".join(told)
+
+
+def bars(values: list[tuple[str, float]], colour: str) -> str:
+    """A bar a name, with its value, as an SVG in a data URI; the longest is the largest value."""
+    reach = max((value for _, value in values), default=0.0) or 1.0
+    lines = "".join(
+        f'<text x="{NAMED - 6}" y="{BAR * n + 12}" text-anchor="end">{escape(name)}</text>'
+        f'<rect x="{NAMED}" y="{BAR * n + 3}" width="{value / reach * SIDE:.1f}" height="11" fill="{colour}"/>'
+        f'<text x="{NAMED + value / reach * SIDE + 4:.1f}" y="{BAR * n + 12}">{value:.3f}</text>'
+        for n, (name, value) in enumerate(values)
+    )
+    return _svg(NAMED + SIDE + 60, BAR * len(values) + 4, lines)
 
 
 def weekly(weeks: pl.DataFrame) -> str:

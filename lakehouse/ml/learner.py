@@ -1,11 +1,14 @@
-"""LightGBM, the one learner: rows → model text → probabilities and their reasons. The text is the whole model.
+"""LightGBM, the learner if not told otherwise: rows → model text → probabilities and their reasons.
 
-Another learner, of texts or images, would take this module's place: `fit` gives text or bytes, `Learned` answers.
+The text is the whole model. A model names its learner by its module; another, of texts or images, has the same
+names: `fit`, `Learned`, `libraries`, `FIXED`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -13,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+
+from lakehouse.ml.reasons import NAMES, Paths, paths, worded
 
 THREADS = 2
 FIXED: dict[str, Any] = {
@@ -25,9 +30,11 @@ FIXED: dict[str, Any] = {
 }
 """What makes two trainings on one machine give the same bytes."""
 LIBRARIES = ("lightgbm", "numpy", "polars", "deltalake")
-REASONS = 3
-CHUNK = 20_000
-"""Rows whose reasons are held at once."""
+ANSWER = pl.Schema({"probability": pl.Float64, **dict.fromkeys(NAMES, pl.String)})
+CHUNK = 8192
+"""Rows that a thread answers at once."""
+PLAIN = re.compile(r"^tree\n(?!.*^average_output$).*^objective=binary sigmoid:1$", re.DOTALL | re.MULTILINE)
+"""The head of a model whose leaves add up to the log odds."""
 
 
 class LearnerMissing(Exception):
@@ -63,37 +70,32 @@ class Learned:
 
     def predict(self, rows: pl.DataFrame) -> pl.Series:
         """The probability of yes, a row each."""
-        found = _booster(self.text).predict(encoded(rows, self.columns, self.categories), num_threads=THREADS)
-        return pl.Series("probability", found, dtype=pl.Float64)
-
-    def reasons(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """`reason1` … `reason3`: the features that moved an answer most, their values, by how much (log odds)."""
-        parts = [self._reasons(part) for part in rows.iter_slices(CHUNK)]
-        return pl.concat([pl.DataFrame(schema={f"reason{n + 1}": pl.String for n in range(REASONS)}), *parts])
-
-    def _reasons(self, rows: pl.DataFrame) -> pl.DataFrame:
         given = encoded(rows, self.columns, self.categories)
-        moved = np.asarray(_booster(self.text).predict(given, pred_contrib=True, num_threads=THREADS))[:, :-1]
-        strongest = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :REASONS]
-        values = rows.select(pl.col(c).cast(pl.String).fill_null("unknown") for c in self.columns).to_numpy()
-        told = {
-            f"reason{n + 1}": pl.DataFrame(
-                {
-                    "name": np.asarray(self.columns)[at],
-                    "value": np.take_along_axis(values, at[:, None], 1)[:, 0].astype(str),
-                    "by": np.take_along_axis(moved, at[:, None], 1)[:, 0].round(2),
-                }
-            ).select(pl.format("{} = {} ({}{})", "name", "value", SIGN, "by"))
-            for n, at in enumerate(strongest.T)
-        }
-        return pl.DataFrame({name: frame.to_series() for name, frame in told.items()})
+        return _probability(_booster(self.text).predict(given, raw_score=True, num_threads=THREADS))
+
+    def answers(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """`probability`, to the last bit as `predict` has it, and `reason1` … `reason3` (`ml/reasons.py`)."""
+        with ThreadPoolExecutor(THREADS) as threads:
+            parts = [*threads.map(self._answers, rows.iter_slices(CHUNK))]
+        return pl.concat([pl.DataFrame(schema=ANSWER), *parts])
+
+    def _answers(self, rows: pl.DataFrame) -> pl.DataFrame:
+        given = encoded(rows, self.columns, self.categories)
+        leaves = np.asarray(_booster(self.text).predict(given, pred_leaf=True, num_threads=1))
+        added = _paths(self.text).added(leaves.reshape(len(rows), -1))
+        return worded(rows, self.columns, added[:, :-1]).insert_column(0, _probability(added[:, -1]))
 
 
-SIGN = pl.when(pl.col("by") > 0).then(pl.lit("+")).otherwise(pl.lit(""))
+def _probability(log_odds: np.ndarray) -> pl.Series:
+    odds = pl.DataFrame({"x": log_odds})
+    return odds.select(probability=1 / (1 + (-pl.col("x")).exp())).to_series()
 
 
 def fit(rows: pl.DataFrame, label: str, columns: Sequence[str], params: Mapping[str, Any], rounds: int) -> Learned:
-    """Learn the label from the columns. The same rows in the same order give the same text."""
+    """Learn the label from the columns. The same rows in the same order give the same text.
+
+    Raises `ValueError` for parameters whose trees do not add up: random forests, linear trees, another objective.
+    """
     engine = lightgbm()
     categories = {
         c: rows[c].drop_nulls().unique().sort().to_list() for c in columns if rows.schema[c] == pl.String
@@ -106,7 +108,10 @@ def fit(rows: pl.DataFrame, label: str, columns: Sequence[str], params: Mapping[
         params=FIXED,
     )
     learned = engine.train(FIXED | dict(params), data, num_boost_round=rounds)
-    return Learned(learned.model_to_string(), list(columns), categories)
+    text = learned.model_to_string()
+    if not PLAIN.match(text.partition("\nTree=")[0]) or "\nis_linear=1\n" in text:
+        raise ValueError(f"{dict(params)}: only trees that add up to the log odds of yes have reasons")
+    return Learned(text, list(columns), categories)
 
 
 def encoded(rows: pl.DataFrame, columns: Sequence[str], categories: Mapping[str, Sequence[str]]) -> Any:
@@ -124,3 +129,8 @@ def encoded(rows: pl.DataFrame, columns: Sequence[str], categories: Mapping[str,
 @lru_cache(maxsize=8)
 def _booster(text: str) -> Any:
     return lightgbm().Booster(model_str=text)
+
+
+@lru_cache(maxsize=8)
+def _paths(text: str) -> Paths:
+    return paths(_booster(text).dump_model())

@@ -185,13 +185,19 @@ def _shape(values: pl.Series, edges: list[Any]) -> dict[str, Any]:
 def drift(lake: Lake, model: Model, version: Version) -> pl.DataFrame:
     """Per feature the population stability index of the newest weeks against what was learned from; the missing.
 
-    Shown and no trigger: a seasonal feature drifts every month.
+    The row `predictions` holds what was answered in these weeks against the answers at the gate. Shown and no
+    trigger: a seasonal feature drifts every month.
     """
     frames = feats.frames_of(feats.opened(lake, model))
     last = frames[model.population].select(pl.col(model.time).max()).collect().item()
     rows = feats.features(model, feats.within(model, frames, last - RECENT, last))
     rows = rows.filter(pl.col(model.time) > last - RECENT)
     told = [(c, *_drifted(rows[c], was)) for c, was in version.reference.items() if c in rows.columns]
+    served = lake.open(f"serving/{model.name}")
+    if served:
+        mine = served.scan().filter(pl.col("model") == version.id, pl.col(model.time) > last - RECENT)
+        answers = mine.select("probability").collect().to_series()
+        told += [("predictions", *_drifted(answers, version.predicted))] if len(answers) else []
     kinds = {"feature": pl.String, "psi": pl.Float64, "missing": pl.Float64, "missing_learned": pl.Float64}
     return pl.DataFrame(told, schema=kinds, orient="row").sort("psi", descending=True)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ import polars as pl
 
 from lakehouse.lake import Conflict, Lake, Table
 from lakehouse.lake.table import Cursor, schema, stamp
-from lakehouse.ml.learner import Learned
 
 TIME = pl.Datetime("us", "UTC")
 LOOKS = 6
@@ -71,10 +71,12 @@ class Version:
     pins: dict[str, Any]
     metrics: dict[str, Any]
     reference: dict[str, Any]
+    predicted: dict[str, Any]
 
     @property
-    def learned(self) -> Learned:
-        return Learned(self.text, self.columns, self.categories)
+    def learned(self) -> Any:
+        """What answers: the `Learned` of its learner."""
+        return learner(self.pins["learner"]).Learned(self.text, self.columns, self.categories)
 
     def row(self) -> pl.DataFrame:
         told = {name: getattr(self, name) for name in TRAINED if name not in ("facts", "reasons")}
@@ -86,8 +88,13 @@ class Version:
         )
 
 
-FACTS = ("columns", "categories", "pins", "metrics", "reference")
+FACTS = ("columns", "categories", "pins", "metrics", "reference", "predicted")
 """Of a version, what is kept as one JSON text."""
+
+
+def learner(module: str) -> Any:
+    """The module that learns and answers, as a model names it."""
+    return importlib.import_module(module)
 
 
 def open_models(lake: Lake, name: str) -> Table:

@@ -22,10 +22,9 @@ from lakehouse.layers.cleaned import open_cleaned
 from lakehouse.ml import features as feats
 from lakehouse.ml import registry
 from lakehouse.ml.features import Frames, NotYet
+from lakehouse.ml.learner import ANSWER
 from lakehouse.ml.registry import TIME, Version
 from lakehouse.model import ASKED, Model
-
-ANSWER = schema({"probability": pl.Float64, "reason1": pl.String, "reason2": pl.String, "reason3": pl.String})
 
 
 def score(lake: Lake, model: Model, datasets: dict[str, Dataset]) -> Hopped:
@@ -144,15 +143,13 @@ def answered(
 def predictions(model: Model, version: Version, rows: pl.DataFrame) -> pl.DataFrame:
     """The key, `asked`, the version's id, the probability of yes and the three strongest reasons."""
     told = rows.select(*model.key, ASKED).with_columns(pl.lit(version.id).alias("model"))
-    if rows.is_empty():
-        return told.with_columns(pl.lit(None, dtype=t).alias(c) for c, t in ANSWER.items())
     return pl.concat([told, predict(version, rows)], how="horizontal")
 
 
 def predict(version: Version, rows: pl.DataFrame) -> pl.DataFrame:
     """Answers to rows of features, whoever has made them: `probability` and the reasons, in the rows' order."""
-    learned = version.learned
-    return learned.reasons(rows).insert_column(0, learned.predict(rows))
+    found: pl.DataFrame = version.learned.answers(rows)
+    return found
 
 
 def ask(lake: Lake, model: Model, wanted: dict[str, str]) -> dict[str, Any]:

@@ -17,9 +17,8 @@ from lakehouse.ml import registry
 from lakehouse.ml.cards import card
 from lakehouse.ml.evaluation import judge
 from lakehouse.ml.features import LABEL, NotYet
-from lakehouse.ml.learner import Learned, fit, libraries
 from lakehouse.ml.monitoring import reference
-from lakehouse.ml.registry import Version
+from lakehouse.ml.registry import Version, learner
 from lakehouse.model import ASKED, Model
 
 LEAST = 1000
@@ -59,13 +58,15 @@ def train(lake: Lake, model: Model, *, run: str = "") -> Version:
     """
     tables = feats.opened(lake, model)
     split = divided(model, tables)
-    learned = fit(split.learn, LABEL, feats.names(model, split.learn), model.params, model.rounds)
+    columns = feats.names(model, split.learn)
+    learned = learner(model.learner).fit(split.learn, LABEL, columns, model.params, model.rounds)
     known = registry.champion(lake, model.name)
     rivals = [registry.version(lake, model.name, known)] if known else []
     pins = _pins(model, tables, split)
     if rivals and (rivals[0].text, rivals[0].pins) == (learned.text, pins):
         return rivals[0]
-    verdict = judge(_predictions(model, split, learned, rivals), model.segments)
+    answered = _predictions(model, split, learned, rivals)
+    verdict = judge(answered, model.segments)
     named = hashlib.sha256(json.dumps([learned.text, pins, known], sort_keys=True).encode()).hexdigest()[:12]
     told = {
         "columns": list(learned.columns),
@@ -73,6 +74,7 @@ def train(lake: Lake, model: Model, *, run: str = "") -> Version:
         "pins": pins,
         "metrics": verdict.metrics,
         "reference": reference(split.learn.select(learned.columns)),
+        "predicted": reference(answered.select("challenger"))["challenger"],
     }
     made = Version(
         id=named,
@@ -86,7 +88,7 @@ def train(lake: Lake, model: Model, *, run: str = "") -> Version:
         passed=not verdict.reasons,
         reasons=verdict.reasons,
         card=card(model, named, told, verdict.reasons),
-        **told,  # type: ignore[arg-type]  # each by its name
+        **told,
     )
     registry.record(lake, model.name, made)
     return registry.version(lake, model.name, made.id)
@@ -108,7 +110,7 @@ def divided(model: Model, tables: dict[str, Table]) -> Split:
     )
 
 
-def _predictions(model: Model, split: Split, learned: Learned, rivals: list[Version]) -> pl.DataFrame:
+def _predictions(model: Model, split: Split, learned: Any, rivals: list[Version]) -> pl.DataFrame:
     """The newest rows with what challenger, baseline and a champion that can still be asked say of them."""
     rows = split.judge
     told = [learned.predict(rows).alias("challenger"), baseline(model, split)]
@@ -128,12 +130,15 @@ def baseline(model: Model, split: Split) -> pl.Series:
 
 
 def _pins(model: Model, tables: dict[str, Table], split: Split) -> dict[str, Any]:
+    engine = learner(model.learner)
     return {
         "inputs": {name: {"table": t.id, "version": t.version} for name, t in tables.items()},
         "code": model.recipe,
+        "learner": model.learner,
         "params": dict(model.params),
+        "fixed": engine.FIXED,
         "rounds": model.rounds,
-        "libraries": libraries(),
+        "libraries": engine.libraries(),
         "rows": len(split.learn),
         "judged": len(split.judge),
         "unlabelled": split.unlabelled,
@@ -156,7 +161,8 @@ def reproduce(lake: Lake, model: Model, trained: Version) -> bool:
         if GONE.search(str(error)):
             raise NotReproducible(_lost(trained.pins["inputs"])) from error
         raise
-    return fit(learn, LABEL, trained.columns, model.params, model.rounds).text == trained.text
+    again = learner(model.learner).fit(learn, LABEL, trained.columns, model.params, model.rounds)
+    return bool(again.text == trained.text)
 
 
 def _pinned(lake: Lake, name: str, pin: dict[str, Any]) -> Table:

@@ -11,7 +11,7 @@ from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake
 from lakehouse.lake.table import Table
 from lakehouse.ml import features, monitoring, registry, scoring, training
-from lakehouse.ml.cards import weekly
+from lakehouse.ml.cards import drifted, weekly
 from lakehouse.ml.registry import Refused, Version
 from lakehouse.model import Model
 from lakehouse.orchestration.assets import OWNERS, checked, dynamodb
@@ -210,7 +210,8 @@ def _weeks(lake: Lake, model: Model, table: Table) -> dict[str, Any]:
         told |= {name: round(last[name], 4) for name in plain if last[name] is not None}
     known = registry.champion(lake, model.name)
     if known:
-        told["drift"] = table_of(monitoring.drift(lake, model, registry.version(lake, model.name, known)))
+        moved = monitoring.drift(lake, model, registry.version(lake, model.name, known))
+        told |= {"drift": table_of(moved), "drift pictures": dg.MetadataValue.md(drifted(moved))}
     return told | _table(table)
 
 

@@ -1,6 +1,7 @@
 """The model commands, as a person types them."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -8,6 +9,7 @@ from click.testing import CliRunner, Result
 from lakehouse import model as vocabulary
 from lakehouse.cli import main
 from lakehouse.lake import Lake
+from lakehouse.ml import registry
 from lakehouse.model import Model
 from lakehouse_tests.ml.test_training import poison
 
@@ -32,6 +34,9 @@ def test_a_person_trains_promotes_shows_reproduces_asks_and_rolls_back(lake: Lak
     assert typed("model", "promote", version[:6]).exit_code == 0
     assert f"* {version}" in typed("model", "list").output
     assert "## Limits" in typed("model", "show", version).output
+    card = Path(lake.root, "card.md")
+    assert "is in" in typed("model", "show", version, "--file", str(card)).output
+    assert card.read_text() == registry.version(lake, "delay_risk", version).card
     assert "the same" in typed("model", "reproduce", version).output
     answer = json.loads(typed("predict", "carrier=UA").output)
     assert answer["model"] == version

@@ -48,6 +48,12 @@ def asked(instance: dg.DagsterInstance, lake: Lake, model: Model) -> list[dg.Run
     return [*models.requests(instance, lake, model, DATASETS)]
 
 
+def page(done: dg.ExecuteInProcessResult, layer: str) -> dict[str, str]:
+    """What the asset's page shows of a run."""
+    (told,) = done.asset_materializations_for_node(f"{layer}__delay_risk")
+    return {name: str(value.value) for name, value in told.metadata.items()}
+
+
 def checks(done: dg.ExecuteInProcessResult) -> dict[str, bool]:
     return {e.check_name: e.passed for e in done.get_asset_check_evaluations()}
 
@@ -64,7 +70,10 @@ def test_the_sensor_trains_first_then_scores_and_then_rests(
     fill(lake, 1, start=28)
     (later,) = asked(instance, lake, model)
     assert later.job_name == "score_delay_risk"
-    assert run(instance, "score_delay_risk", dict(later.tags)).success
+    scored = run(instance, "score_delay_risk", dict(later.tags))
+    assert scored.success
+    assert "data:image/svg" in page(done, "models")["card"]
+    assert "PSI" in page(scored, "monitor")["drift pictures"]
     assert asked(instance, lake, model) == []
     items = items_of(Settings.load(), MODEL.serving)
     assert items.count() > 500
@@ -90,9 +99,7 @@ def test_a_refused_version_is_promoted_neither_by_its_run_nor_by_hand(
     assert registry.champion(lake, "delay_risk") == first
 
 
-def test_a_failing_week_asks_for_one_training(
-    instance: dg.DagsterInstance, lake: Lake, model: Model
-) -> None:
+def test_a_failing_week_asks_for_one_training(instance: dg.DagsterInstance, lake: Lake, model: Model) -> None:
     assert run(instance, "train_delay_risk").success
     fill(lake, 7, start=35)
     turn(lake, 4)

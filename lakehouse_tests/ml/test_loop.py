@@ -1,13 +1,23 @@
 """The loop from features to monitor, on four weeks of real flights."""
 
+import itertools
+import math
 
 import polars as pl
+import pytest
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake
 from lakehouse.ml import monitoring, registry, scoring, training
 from lakehouse.model import Model
 from lakehouse_tests.ml.conftest import fill
+
+
+def index(now: pl.Series, edges: list[float]) -> float:
+    """The population stability index against ten equal parts, counted."""
+    cuts = [-1.0, *edges, 2.0]
+    shares = [sum(a < p <= b for p in now) / len(now) for a, b in itertools.pairwise(cuts)]
+    return sum((share - 0.1) * math.log(share / 0.1) for share in shares)
 
 
 def scores(lake: Lake) -> pl.DataFrame:
@@ -31,6 +41,8 @@ def test_the_loop_from_features_to_monitor(lake: Lake, model: Model, datasets: d
     assert told["probability"].is_between(0, 1).all()
     assert told.select(pl.col("^reason.$").is_not_null().all()).row(0) == (True, True, True)
     assert not scoring.behind(lake, model, datasets)
+    moved = monitoring.drift(lake, model, made).filter(pl.col("feature") == "predictions")
+    assert moved["psi"].item() == pytest.approx(index(told["probability"], made.predicted["edges"]), rel=0.02)
     monitoring.monitor(lake, model, datasets)
     table = lake.open("monitor/delay_risk")
     assert table is not None

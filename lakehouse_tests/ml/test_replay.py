@@ -14,3 +14,4 @@ def test_the_loop_beats_a_stale_model_from_may_to_december(tmp_path: Path) -> No
     found = replay(Lake(str(tmp_path / "lake")), MODEL)
     assert found.promotions > 1
     assert found.gain.low > 0
+    assert found.by_day.low > 0

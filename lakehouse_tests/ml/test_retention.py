@@ -1,6 +1,5 @@
 """Retention takes what nobody needs, and not what a champion was made from."""
 
-
 import pytest
 
 from lakehouse.lake import Lake, maintenance

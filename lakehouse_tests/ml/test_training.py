@@ -1,5 +1,6 @@
 """Training is pinned, and the gate stands between it and the champion."""
 
+import importlib.metadata
 import threading
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake, Table
 from lakehouse.layers.cleaned import open_cleaned
 from lakehouse.ml import learner, registry, training
@@ -15,6 +15,7 @@ from lakehouse.ml.features import NotYet
 from lakehouse.ml.registry import Refused
 from lakehouse.model import Model
 from lakehouse_tests.ml.conftest import DATASETS, fill
+from lakehouse_tests.ml.test_cards import SVG, pictures
 
 DAY = pl.col("time_hour").dt.day()
 
@@ -39,6 +40,16 @@ def test_the_same_versions_and_code_give_the_same_bytes(lake: Lake, model: Model
     assert training.reproduce(lake, model, made)
     assert training.train(lake, model).id == made.id
     assert len(registry.versions(lake, model.name)) == 1
+
+
+def test_a_version_pins_all_that_made_it(lake: Lake, model: Model) -> None:
+    pins = registry.version(lake, model.name, training.train(lake, model).id).pins
+    assert {name: pin["version"] for name, pin in pins["inputs"].items()} == {
+        name: open_cleaned(lake, DATASETS[name]).version for name in ("flights", "weather", "planes")
+    }
+    assert pins["params"] == dict(model.params)
+    assert (pins["rounds"], pins["code"], pins["fixed"]["seed"]) == (15, model.recipe, 0)
+    assert pins["libraries"]["lightgbm"] == importlib.metadata.version("lightgbm")
 
 
 def test_a_version_is_reproduced_from_what_it_pins_not_from_what_came_later(lake: Lake, model: Model) -> None:
@@ -181,10 +192,13 @@ def test_a_missing_libgomp_is_told_with_a_hint(monkeypatch: pytest.MonkeyPatch) 
         learner.lightgbm()
 
 
-def test_the_card_tells_purpose_data_metrics_and_limits(
-    lake: Lake, model: Model, datasets: dict[str, Dataset]
+def test_the_card_tells_purpose_data_metrics_and_limits_and_draws_the_calibration(
+    lake: Lake, model: Model
 ) -> None:
-    told = training.train(lake, model).card
+    made = training.train(lake, model)
     for part in ("Will this flight", "cleaned/flights, Delta version", "no label", "origin JFK", "## Limits"):
-        assert part in told
-    assert "data:image/svg+xml" in told
+        assert part in made.card
+    (drawn,) = pictures(made.card)
+    even, line = (one.attrib["points"].split() for one in drawn.iter(f"{SVG}polyline"))
+    assert len(even) == 2
+    assert len(line) == len(made.metrics["calibration"]) == 10
