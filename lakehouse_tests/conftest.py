@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,12 @@ class Road:
             if {d.name for d in behind} & {*one.upstreams}:
                 serving.serve(self.lake, one, self.datasets)
                 publish(self.lake, one, self.items(one))
+
+    def lose_items(self) -> None:
+        """Delete every item table that there is."""
+        for one in self.servings():
+            with suppress(self.dynamodb.exceptions.ResourceNotFoundException):
+                self.dynamodb.delete_table(TableName=self.items(one).name)
 
     def servings(self) -> list[Serving]:
         return [s for d in self.datasets.values() for s in d.serving]

@@ -4,7 +4,6 @@ import itertools
 import json
 import random
 import threading
-from contextlib import suppress
 from typing import Any
 
 import polars as pl
@@ -167,9 +166,7 @@ def test_a_lost_item_table_is_written_again(road: Road) -> None:
     land(road, sample.FILES)
     road.announce(*sample.FILES)
     road.hops()
-    for one in road.servings():
-        with suppress(road.dynamodb.exceptions.ResourceNotFoundException):
-            road.dynamodb.delete_table(TableName=road.items(one).name)
+    road.lose_items()
     assert lagging(road.lake, road.datasets, road.items)
     road.hops()
     check(road, sample.FILES)

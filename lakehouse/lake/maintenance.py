@@ -6,14 +6,17 @@ quiet one is bounded by time. Both leave rows, cursors and change feed as they a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import unquote, urlsplit
 
 import polars as pl
 from deltalake.exceptions import CommitFailedError
 
-from lakehouse.lake.table import HOOKS, Size, Table
+from lakehouse.lake.table import HOOKS, RETENTION, Size, Table
 
 TARGET = 16 << 20
 """Bytes of a compacted file. An upsert rewrites each file that it touches: 64 MB made it twice as slow."""
@@ -106,6 +109,7 @@ def clean(table: Table, pinned: Sequence[int] = ()) -> int:
     files of pinned versions stay, and the whole log: it is cleaned by age alone.
     """
     kept = [*pinned] or None
+    _drop_staged(table)
     table.delta.create_checkpoint()
     if kept is None:
         table.delta.cleanup_metadata()
@@ -115,6 +119,21 @@ def clean(table: Table, pinned: Sequence[int] = ()) -> int:
         return 0
     done = table.delta.vacuum(full=True, dry_run=False, keep_versions=kept, post_commithook_properties=HOOKS)
     return len(done)
+
+
+def _drop_staged(table: Table) -> None:
+    """On a disk: delete what a write that died left half done, once it is older than retention.
+
+    Such a file's name ends in `#` and a number until it is whole. No listing shows it, so no vacuum takes it; in
+    S3 it is an unfinished upload, which the bucket's lifecycle ends.
+    """
+    place = urlsplit(table.delta.table_uri)
+    if place.scheme not in ("", "file"):
+        return
+    oldest = time.time() - RETENTION.total_seconds()
+    for path in Path(unquote(place.path)).rglob("*#[0-9]*"):
+        if path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
 
 
 def _holds_log(table: Table) -> bool:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,13 +21,13 @@ from deltalake._internal import DeltaFileSystemHandler
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-RETENTION = "interval 7 days"
+RETENTION = timedelta(days=7)
 """Of files and log alike. Each commit leaves a file in the log, and opening a table lists them all: on disk a
 commit took 10 ms over a hundred, 40 ms over 20,000. Transactions are given no retention: they are the cursors."""
 CONFIGURATION = {
     "delta.enableChangeDataFeed": "true",
-    "delta.logRetentionDuration": RETENTION,
-    "delta.deletedFileRetentionDuration": RETENTION,
+    "delta.logRetentionDuration": f"interval {RETENTION.days} days",
+    "delta.deletedFileRetentionDuration": f"interval {RETENTION.days} days",
     "delta.checkpointInterval": "20",
 }
 HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)

@@ -115,8 +115,7 @@ def test_lost_item_tables_are_noticed_and_repaired_by_verify(home: Path) -> None
     with house.local_aws(Settings.load()):
         road = road_here()
         started(road)
-        for one in road.servings():
-            road.dynamodb.delete_table(TableName=road.items(one).name)
+        road.lose_items()
         assert "carrier_punctuality: 2 differences" in lakehouse(home, "verify", code=1)
         assert "carrier_punctuality: 2 differences (repaired)" in lakehouse(home, "verify", "--repair")
         check(road, sample.FILES)
