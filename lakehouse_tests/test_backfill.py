@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,20 +16,21 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from lakehouse.cli import main
 from lakehouse.dataset import Dataset, Serving, load
 from lakehouse.dynamodb.sync import publish, verify
 from lakehouse.dynamodb.table import Written
-from lakehouse.lake import Conflict, Hopped, KeyChanged, Lake, Table, paths
+from lakehouse.lake import Conflict, Desired, Hopped, KeyChanged, Lake, News, Table, paths, walk
 from lakehouse.lake.past import resume
 from lakehouse.lake.table import HELD, POINTERS
-from lakehouse.layers import balance, cleaned, ingest, raw, retention, serving
+from lakehouse.layers import balance, cleaned, ingest, retention, serving
 from lakehouse.layers.backfill import NotNow, backfill
 from lakehouse.layers.lag import lagging
 from lakehouse.query import ask
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
-from lakehouse_tests.test_retention import forget
 from lakehouse_tests.test_road import check, land
 
 BOTH = pytest.mark.parametrize("root", ["disk", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
@@ -186,8 +189,14 @@ def test_readers_see_the_old_rows_until_the_switch_and_whoever_began_goes_on_see
 
 
 @pytest.mark.parametrize("hop", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 2))])
-def test_what_lands_meanwhile_is_read_where_it_stands_and_is_in_the_new_path(flights: Road, hop: int) -> None:
-    turns = iter(range(99))
+def test_what_lands_meanwhile_is_read_where_it_stands_and_is_in_the_new_path_before_it_is(
+    flights: Road, hop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, real = iter(range(99)), paths.switch
+
+    def complete(lake: Lake, numbers: dict[str, int]) -> bool:
+        assert arrived(replace(flights, lake=replace(lake, paths=numbers))) == 2
+        return real(lake, numbers)
 
     def arrive(_: Hopped) -> None:
         if next(turns) == hop:
@@ -196,6 +205,7 @@ def test_what_lands_meanwhile_is_read_where_it_stands_and_is_in_the_new_path(fli
             flights.hops()
             check(flights, sample.FILES | LATER)
 
+    monkeypatch.setattr("lakehouse.layers.backfill.switch", complete)
     before = table(flights.lake, "cleaned/flights").id
     backfill(flights.lake, flights.datasets["flights"], arrive)
     assert table(flights.lake, "cleaned/flights").id != before
@@ -235,31 +245,36 @@ def test_a_run_that_began_before_the_switch_loses_nothing(flights: Road) -> None
     check(flights, sample.FILES | LATER)
 
 
-def test_a_walk_whose_table_is_switched_under_way_begins_anew_on_the_other(
-    flights: Road, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(raw, "BATCH", 1)
-    dataset = flights.datasets["flights"]
-    land(flights, LATER)
-    flights.announce(*LATER)
-    ingest.ingest(flights.lake, flights.bucket, dataset)
-    apply, turns = Table.apply, iter([True])
-    other = cleaned.open_cleaned(replace(flights.lake, paths={"cleaned/flights": 1}), dataset)
+def test_a_walk_whose_table_is_switched_under_way_begins_anew_on_the_other(tmp_path: Path) -> None:
+    """The other is at the very version that the walk left its own at."""
+    lake, rows = Lake(str(tmp_path)), pl.DataFrame({"k": ["a", "b", "c"]})
+    lake.ensure("source", rows.schema).append(rows)
+    other = replace(lake, paths={"target": 1}).ensure("target", rows.schema)
 
-    def switched(self: Table, *args: Any) -> int:
-        version = apply(self, *args)
-        if self.name == "cleaned/flights" and next(turns, False):
-            while other.version < version:
-                other.append(other.scan().head(0).collect())
-            paths.switch(flights.lake, {"cleaned/flights": 1})
-        return version
+    def part(target: Table, news: News, after: str) -> tuple[Desired, str]:
+        left = news.source.scan().filter(pl.col("k") > after).sort("k").collect()
+        if after == "a" and paths.switch(lake, {"target": 1}):
+            while other.version <= target.version:
+                other.append(rows.head(0))
+        one, more = left.head(1), len(left) > 1
+        return Desired(one, one, more=more, first=not after), one["k"].item() if more else ""
 
-    forget(flights, "raw/flights")
-    monkeypatch.setattr(Table, "apply", switched)
-    cleaned.clean(flights.lake, replace(dataset, order_by=["carrier", *dataset.order_by]))
-    assert next(turns, None) is None
-    flights.hops()
-    check(flights, sample.FILES | LATER)
+    walk(lambda: lake.ensure("target", rows.schema), lambda: table(lake, "source"), part, key=["k"], code="1")
+    assert lake.numbers() == {"target": 1}
+    assert table(lake, "target").scan().collect()["k"].sort().to_list() == ["a", "b", "c"]
+
+
+def test_whoever_switches_second_on_one_look_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, turns, apply = Lake(str(tmp_path)), iter([True]), Table.apply
+
+    def overtaken(self: Table, *args: Any) -> int:
+        if next(turns, False):
+            assert paths.switch(lake, {"cleaned/a": 1})
+        return apply(self, *args)
+
+    monkeypatch.setattr(Table, "apply", overtaken)
+    assert not paths.switch(lake, {"cleaned/a": 1})
+    assert table(lake, POINTERS).scan().select("table", "number").collect().rows() == [("cleaned/a", 1)]
 
 
 def test_a_second_backfill_beside_the_first_joins_it(flights: Road) -> None:
@@ -384,44 +399,95 @@ def test_what_was_replaced_goes_after_its_time_and_not_before(flights: Road) -> 
     check(flights, sample.FILES)
 
 
-def die(road: Road, passage: int) -> int:
-    command = [sys.executable, "-m", "lakehouse_tests.backfill_worker", road.lake.root, str(passage)]
+def die(lake: Lake, passage: int) -> int:
+    command = [sys.executable, "-m", "lakehouse_tests.backfill_worker", lake.root, str(passage)]
     return subprocess.run(command, check=False, timeout=120).returncode
 
 
-def survive(road: Road, passage: int) -> int:
-    """Die once. What is read is all old or all new, and whole; the road goes on without another call."""
-    before = {layer: table(road.lake, f"{layer}/flights").id for layer in LAYERS}
-    code = die(road, passage)
-    moved = [layer for layer in LAYERS if table(road.lake, f"{layer}/flights").id != before[layer]]
-    assert moved in ([], LAYERS)
-    assert len(table(road.lake, "cleaned/flights").scan().collect()) == 3
-    land(road, LATER)
-    road.announce(*LATER)
-    road.hops()
-    check(road, sample.FILES | LATER)
-    return code
+def whole(lake: Lake, dataset: Dataset, before: Table) -> bool:
+    """What is read is right, and all of it old or all of it new; whether it is new."""
+    moved = {lake.numbers().get(f"{layer}/flights", 0) for layer in LAYERS}
+    assert len(moved) == 1
+    now = table(lake, "cleaned/flights")
+    assert now.scan().collect().sort(pl.all()).equals(before.scan().collect().sort(pl.all()))
+    assert balance.unbalanced(lake, dataset).is_empty()
+    return now.id != before.id
 
 
-@pytest.mark.parametrize("passage", [12, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 99))])
-def test_who_dies_on_the_way_leaves_all_old_or_all_new_and_is_taken_up_by_another_call(
-    flights: Road, passage: int
-) -> None:
-    assert survive(flights, passage) == (0 if passage == 99 else -signal.SIGKILL)
-    backfill(flights.lake, flights.datasets["flights"])
+def test_who_dies_on_the_way_is_taken_up_by_another_call(flights: Road) -> None:
+    dataset, before = flights.datasets["flights"], table(flights.lake, "cleaned/flights")
+    assert die(flights.lake, 12) == -signal.SIGKILL
+    assert not whole(flights.lake, dataset, before)
+    land(flights, LATER)
+    flights.announce(*LATER)
+    flights.hops()
+    check(flights, sample.FILES | LATER)
+    assert backfill(flights.lake, dataset).path == 1
     flights.hops()
     check(flights, sample.FILES | LATER)
 
 
 @pytest.mark.slow
-def test_every_passage_kills_once_and_the_next_call_goes_on(flights: Road) -> None:
-    passage = 1
-    while (code := die(flights, passage)) == -signal.SIGKILL:
-        assert len(table(flights.lake, "cleaned/flights").scan().collect()) == 3
-        flights.hops()
-        check(flights, sample.FILES)
-        passage += 1
+def test_who_dies_at_any_passage_leaves_all_old_or_all_new_and_another_call_ends_it(
+    flights: Road, tmp_path: Path
+) -> None:
+    dataset, before = flights.datasets["flights"], table(flights.lake, "cleaned/flights")
+    ends, code = [], -signal.SIGKILL
+    while code == -signal.SIGKILL:
+        lake = Lake(shutil.copytree(flights.lake.root, str(tmp_path / f"lake{len(ends)}")))
+        code = die(lake, len(ends) + 1)
+        ends.append(whole(lake, dataset, before))
+        assert backfill(lake, dataset).path == 1 + ends[-1]
+        assert whole(lake, dataset, before)
     assert code == 0
-    assert passage > 20
-    flights.hops()
-    check(flights, sample.FILES)
+    assert ends == sorted(ends)
+    assert ends.count(False) >= 15
+    assert ends.count(True) >= 2
+
+
+@pytest.fixture
+def house(flights: Road, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Road:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
+    monkeypatch.setenv("LAKEHOUSE_LAKE", flights.lake.root)
+    monkeypatch.setenv("LAKEHOUSE_LANDING_BUCKET", flights.bucket.name)
+    return flights
+
+
+def run(*words: str, code: int = 0) -> str:
+    found = CliRunner().invoke(main, [*words])
+    assert found.exit_code == code, found.output
+    return found.output
+
+
+def test_the_command_tells_what_it_wrote_and_where_tables_lie_now(house: Road) -> None:
+    *hops, switched = run("backfill", "flights").splitlines()
+    assert hops[0] == "cleaned/flights: 3 rows written, 0 removed"
+    assert switched == "switched to path 1: cleaned/flights 3, quarantine/flights 1, balance/flights 2 rows"
+    again = json.loads(run("backfill", "flights", "--json"))
+    assert again == {
+        "dataset": "flights",
+        "path": 2,
+        "rows": {"cleaned/flights": 3, "quarantine/flights": 1, "balance/flights": 2},
+    }
+    query = 'select "table", number from lake.pointers where "table" = \'cleaned/flights\''
+    assert json.loads(run("sql", query, "--format", "json")) == [{"table": "cleaned/flights", "number": 2}]
+
+
+def test_maintenance_tells_what_it_deleted_of_what_was_replaced(
+    house: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("backfill", "flights")
+    assert "replaced" not in run("maintain")
+    monkeypatch.setattr(paths, "KEPT", timedelta(0))
+    files = table(replace(house.lake, paths={}), "cleaned/flights").size.files
+    told = {one["table"]: one["retired"] for one in json.loads(run("maintain", "--json"))}
+    assert told["cleaned/flights"] == files
+    assert told["raw/flights"] == 0
+    assert table(house.lake, "cleaned/flights").count == 3
+
+
+@pytest.mark.parametrize(
+    ("dataset", "told"), [("nothing", "one of: airlines"), ("weather", "nothing of weather has landed")]
+)
+def test_what_cannot_be_computed_anew_says_why(house: Road, dataset: str, told: str) -> None:
+    assert told in run("backfill", dataset, code=1)

@@ -11,7 +11,7 @@ import polars as pl
 from deltalake._internal import DeltaFileSystemHandler
 from deltalake.exceptions import TableNotFoundError
 
-from lakehouse.lake.table import KEPT, POINTERS, Conflict, Cursor, Lake, Table, schema
+from lakehouse.lake.table import KEPT, POINTERS, Conflict, Lake, Table, schema
 
 SCHEMA = schema({"table": pl.String, "number": pl.Int64, "since": pl.Datetime("us", "UTC")})
 LOOKS = 6
@@ -31,7 +31,7 @@ def switch(lake: Lake, numbers: Mapping[str, int]) -> bool:
             return False
         rows = pl.DataFrame([(*one, datetime.now(UTC)) for one in later.items()], schema=SCHEMA, orient="row")
         try:
-            pointers.apply(rows, rows.clear(), ["table"], [Cursor(POINTERS, pointers.version, 0)])
+            pointers.apply(rows, rows.clear(), ["table"])
         except Conflict:
             if look + 1 == LOOKS:
                 raise
