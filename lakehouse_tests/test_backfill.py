@@ -399,6 +399,17 @@ def test_what_was_replaced_goes_after_its_time_and_not_before(flights: Road) -> 
     check(flights, sample.FILES)
 
 
+def test_without_its_pointers_a_lake_reads_the_first_paths_and_fills_them_from_raw(flights: Road) -> None:
+    backfill(flights.lake, flights.datasets["flights"])
+    land(flights, LATER)
+    flights.announce(*LATER)
+    flights.hops()
+    shutil.rmtree(flights.lake.uri(POINTERS))
+    assert arrived(flights) == 0
+    flights.hops()
+    check(flights, sample.FILES | LATER)
+
+
 def die(lake: Lake, passage: int) -> int:
     command = [sys.executable, "-m", "lakehouse_tests.backfill_worker", lake.root, str(passage)]
     return subprocess.run(command, check=False, timeout=120).returncode
