@@ -205,7 +205,7 @@ MUTATIONS = [
     swap(
         "a walk goes on where another has walked",
         "lake/hop.py",
-        'after = stage.after if looked.version == stage.target else ""',
+        'after = stage.after if (looked.id, looked.version) == (stage.table, stage.target) else ""',
         "after = stage.after",
         "layers/test_portion.py::a_walk_of_other_code_in_between_leaves_none_of_its_rows",
     ),
