@@ -37,6 +37,7 @@ def ask(lake: Lake, datasets: dict[str, Dataset], query: str) -> pl.DataFrame:
     a time. Of raw the name stands for the rows, of history for what ever stood; `landing.name` are raw's heads,
     `refused.name` those of the objects that could not be read.
     """
+    lake = lake.pinned()
     try:
         frames = {name: _frame(lake, datasets, name) for name in named(query)}
         return pl.SQLContext(frames).execute(query, eager=True)

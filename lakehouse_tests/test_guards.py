@@ -205,7 +205,7 @@ MUTATIONS = [
     swap(
         "a walk goes on where another has walked",
         "lake/hop.py",
-        'after = stage.after if looked.version == stage.target else ""',
+        'after = stage.after if (looked.id, looked.version) == (stage.table, stage.target) else ""',
         "after = stage.after",
         "layers/test_portion.py::a_walk_of_other_code_in_between_leaves_none_of_its_rows",
     ),
@@ -678,6 +678,41 @@ MUTATIONS = [
         'fits = (pl.col("version_id") == pl.col("_version")).fill_null(True)',
         "fits = pl.lit(True)",
         "test_trace.py::an_overwritten_objects_rows_lead_to_the_version_that_stands",
+    ),
+    swap(
+        "a walk goes on in another table of that version",
+        "lake/hop.py",
+        "(looked.id, looked.version) == (stage.table, stage.target)",
+        "looked.version == stage.target",
+        "test_backfill.py::a_walk_whose_table_is_switched_under_way_begins_anew_on_the_other",
+    ),
+    swap(
+        "a backfill that switches before it has caught up",
+        "layers/backfill.py",
+        "while following(anew, dataset, raw.open_raw(anew, dataset.name)):",
+        "for _ in range(1):",
+        "test_backfill.py::what_lands_meanwhile_is_read_where_it_stands_and_is_in_the_new_path_before_it_is[1]",
+    ),
+    swap(
+        "nothing replaces something",
+        "layers/backfill.py",
+        "if before and before.count and not after.count:",
+        "if False:",
+        "test_backfill.py::a_clean_that_fails_does_not_replace_what_stands",
+    ),
+    swap(
+        "what retention took comes back",
+        "layers/backfill.py",
+        "    if marks:",
+        "    if False:",
+        "test_backfill.py::refused_records_that_retention_took_do_not_come_back",
+    ),
+    swap(
+        "paths in use are deleted",
+        "lake/paths.py",
+        "table.id not in pinned",
+        "True",
+        "test_backfill.py::what_was_replaced_goes_after_its_time_and_not_before[disk]",
     ),
 ]
 

@@ -31,7 +31,7 @@ def status(as_json: bool) -> None:
     from lakehouse.settings import client
 
     settings = Settings.load()
-    lake, datasets, models = Lake(settings.lake), load(), model.load()
+    lake, datasets, models = Lake(settings.lake).pinned(), load(), model.load()
     queue = Queue(client("sqs"), settings.required("queue_url")).depth()
     dead = Queue(client("sqs"), settings.dead_letter_url).depth().waiting if settings.dead_letter_url else None
     lags = distances(lake, datasets, lambda s: items_of(settings, s))
@@ -182,6 +182,47 @@ def resume(table: str) -> None:
 
 
 @click.command()
+@click.argument("dataset")
+@AS_JSON
+def backfill(dataset: str, as_json: bool) -> None:
+    """Compute what follows from raw anew, beside what is read, then switch to it: `lakehouse backfill flights`.
+
+    Nobody who reads is disturbed. Cut off, it goes on where it was when it is called again.
+    """
+    from lakehouse import terminal
+    from lakehouse.dataset import load
+    from lakehouse.lake import Conflict, Hopped, KeyChanged, Lake
+    from lakehouse.layers.backfill import NotNow
+    from lakehouse.layers.backfill import backfill as compute
+    from lakehouse.layers.cleaned import RuleBroken
+
+    datasets = load()
+    if dataset not in datasets:
+        raise Failure(f"no dataset {dataset}", f"one of: {', '.join(datasets)}")
+
+    def tell(done: Hopped) -> None:
+        if done.moved and not as_json:
+            click.echo(f"{done.table}: {done.upserted:,} rows written, {done.deleted:,} removed")
+
+    stands = "what stood stands"
+    try:
+        with terminal.busy(f"computing {dataset} anew"):
+            done = compute(Lake(Settings.load().lake), datasets[dataset], tell)
+    except NotNow as error:
+        raise Failure(str(error), error.hint) from error
+    except RuleBroken as error:
+        raise Failure(f"{error}; {stands}", "mend the file or the contract, then call again") from error
+    except KeyChanged as error:
+        raise Failure("an earlier backfill was left unfinished, of another key", str(error)) from error
+    except Conflict as error:
+        raise Failure(f"others write to the new path all the time: {error}; {stands}", "call again") from error
+    if as_json:
+        click.echo(json.dumps({"dataset": done.dataset, "path": done.path, "rows": dict(done.rows)}))
+        return
+    click.echo(f"switched to path {done.path}: {', '.join(f'{n} {rows:,}' for n, rows in done.rows.items())} rows")
+
+
+@click.command()
 @AS_JSON
 def maintain(as_json: bool) -> None:
     """Compact small files, z-order where declared; delete what retention has passed. Dagster does it every day."""
@@ -191,16 +232,20 @@ def maintain(as_json: bool) -> None:
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
     from lakehouse.lake import maintain as tend
+    from lakehouse.lake.paths import retire
     from lakehouse.layers.retention import sweep
     from lakehouse.layers.tables import orders, standing
-    from lakehouse.ml.tables import pinned
+    from lakehouse.ml.tables import pinned, pinned_ids
     from lakehouse.ml.tables import standing as learned
 
     settings, datasets, models = Settings.load(), load(), model.load()
     all_done, lake = [], Lake(settings.lake)
     with terminal.busy("deleting what retention has passed"):
         expired = sweep(lake, landing_bucket, datasets, settings)
+        retired = retire(lake, pinned_ids(lake, models))
     if not as_json:
+        for name, count in retired.items():
+            click.echo(f"{name}: {count} files of what a backfill replaced deleted")
         for name, count in expired.items():
             what = "objects deleted from the landing bucket" if name.startswith("raw/") else "records expired"
             click.echo(f"{name}: {count} {what}")
@@ -208,7 +253,8 @@ def maintain(as_json: bool) -> None:
     for table in (standing(lake, datasets) | learned(lake, models)).values():
         with terminal.busy(f"tending {table.name}"):
             (done,) = tend([table], pins, orders(datasets))
-        all_done.append({**asdict(done), "expired": expired.get(table.name, 0)})
+        gone = {"expired": expired.get(table.name, 0), "retired": retired.get(table.name, 0)}
+        all_done.append({**asdict(done), **gone})
         if not as_json:
             click.echo(str(done))
     if as_json:
@@ -256,4 +302,4 @@ def _hopped(table: str) -> tuple[Any, str, list[str]]:
     return Lake(Settings.load().lake), name, found
 
 
-COMMANDS = (status, sql, trace, restore, resume, maintain, dashboard)
+COMMANDS = (status, sql, trace, restore, resume, backfill, maintain, dashboard)

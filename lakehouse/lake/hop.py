@@ -144,8 +144,11 @@ def _tidied(target: Table, committed: int) -> int:
 
 @dataclass(frozen=True)
 class Stage:
-    """How far a `walk` has come: the versions that it left its target at and holds its source at, and where."""
+    """How far a `walk` has come: the table and version that it left its target at, the version that it holds its
+    source at, and where.
+    """
 
+    table: str = ""
     target: int = -1
     source: int = -1
     after: str = ""
@@ -194,7 +197,7 @@ def _step(
     def target() -> Table:
         nonlocal after
         looked = open_target()
-        after = stage.after if looked.version == stage.target else ""
+        after = stage.after if (looked.id, looked.version) == (stage.table, stage.target) else ""
         return looked
 
     def source() -> Table:
@@ -206,7 +209,7 @@ def _step(
     def part(target: Table, news: list[News]) -> Desired:
         nonlocal ahead
         desired, upto = work(target, news[0], after)
-        ahead = Stage(-1, news[0].source.version, upto, stage.lost + (after != stage.after))
+        ahead = Stage(target.id, -1, news[0].source.version, upto, stage.lost + (after != stage.after))
         return desired
 
     done = hop(target, [source], part, key=key, code=code)

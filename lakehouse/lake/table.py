@@ -9,11 +9,11 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction, write_deltalake
@@ -44,6 +44,8 @@ LOST = re.compile(
     re.DOTALL,
 )
 """What delta-rs says where a feed does not reach back: it raises one class for this and for a store that fails."""
+POINTERS = "lake/pointers"
+"""The table that tells of each table that was switched to another path which one that is, and since when."""
 CHANGE = "_change_type"
 REMOVED = "_removed"
 NONE: Mapping[str, int] = MappingProxyType({})
@@ -87,18 +89,42 @@ def stamp(*parts: str) -> int:
 
 @dataclass(frozen=True)
 class Lake:
-    """A folder of Delta tables, on disk or on `s3://`."""
+    """A folder of Delta tables, on disk or on `s3://`.
+
+    A table lies under its name; once it was switched, under its name and a number. `paths` are the numbers by
+    name; None: as `POINTERS` tells them whenever a table is opened.
+    """
 
     root: str
     storage_options: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, int] | None = None
 
     def uri(self, name: str) -> str:
-        return f"{self.root.rstrip('/')}/{name}"
+        return self.place(name, self.numbers().get(name, 0))
+
+    def place(self, name: str, number: int) -> str:
+        """Where a table lies that was switched so many times."""
+        return f"{self.root.rstrip('/')}/{name}{f'.{number}' if number else ''}"
+
+    def numbers(self) -> Mapping[str, int]:
+        """Of each table that was switched the number of its path."""
+        if self.paths is not None:
+            return self.paths
+        found = self.at(POINTERS, 0)
+        return dict(found.scan().select("table", "number").collect().iter_rows()) if found else {}
+
+    def pinned(self) -> Self:
+        """The lake with every table where it lies now, whatever is switched later."""
+        return replace(self, paths=self.numbers())
 
     def open(self, name: str) -> Table | None:
         """The table as it is now, or None if nobody has made it yet."""
+        return self.at(name, self.numbers().get(name, 0))
+
+    def at(self, name: str, number: int) -> Table | None:
+        """As `open`, of the path with that number."""
         try:
-            delta = DeltaTable(self.uri(name), storage_options=dict(self.storage_options) or None)
+            delta = DeltaTable(self.place(name, number), storage_options=dict(self.storage_options) or None)
         except TableNotFoundError:
             return None
         return Table(name, delta)

@@ -24,7 +24,7 @@ def servings_of(datasets: dict[str, Dataset], name: str) -> list[Serving]:
 
 def lagging(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str, str]:
     """The datasets with work to do, and the first table of each that lags; prefixes without one as one."""
-    lake = Glance(lake.root, lake.storage_options)
+    lake = Glance(lake.root, lake.storage_options, lake.numbers())
     found = {name: _first(lake, datasets, dataset, items) for name, dataset in datasets.items()}
     if prefixes := undeclared.behind(lake, datasets):
         found[undeclared.NAME] = raw.name(prefixes[0])
@@ -38,10 +38,8 @@ def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: It
         return f"raw/{dataset.name}"
     if table is None:
         return None
-    source = by_heads(table)
-    for layer in of_raw(dataset):
-        if _waits(lake.open(f"{layer}/{dataset.name}"), source, dataset.fingerprint):
-            return f"{layer}/{dataset.name}"
+    if first := following(lake, dataset, table):
+        return first
     cleaned = lake.open(f"cleaned/{dataset.name}")
     assert cleaned is not None
     for serving in servings_of(datasets, dataset.name):
@@ -55,6 +53,13 @@ def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: It
             if cursor is None or (cursor.table_id, cursor.version) != (table.id, table.version):
                 return f"dynamodb/{serving.name}"
     return None
+
+
+def following(lake: Lake, dataset: Dataset, source: Table) -> str | None:
+    """The first table of a dataset that has yet to follow its raw table; None if all are up to it."""
+    names = [f"{layer}/{dataset.name}" for layer in of_raw(dataset)]
+    heads = by_heads(source)
+    return next((name for name in names if _waits(lake.open(name), heads, dataset.fingerprint)), None)
 
 
 def _waits(table: Table | None, source: Table, code: str) -> bool:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake, Table
+from lakehouse.lake.table import POINTERS
 from lakehouse.landing import inbox, reconcile
 from lakehouse.layers import raw, undeclared
 
@@ -24,6 +25,7 @@ def names(datasets: dict[str, Dataset]) -> list[str]:
     return [
         inbox.NAME,
         reconcile.NAME,
+        POINTERS,
         *(raw.name(d) for d in datasets),
         *(f"{layer}/{d}" for layer in OF_RAW for d in datasets),
         *(f"history/{d.name}" for d in datasets.values() if d.history),

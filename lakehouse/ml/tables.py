@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from lakehouse.lake import Lake, Table
 from lakehouse.ml import registry
@@ -24,11 +25,20 @@ def standing(lake: Lake, models: Mapping[str, Model]) -> dict[str, Table]:
 def pinned(lake: Lake, models: Mapping[str, Model]) -> dict[str, list[int]]:
     """Of each cleaned table the versions that a champion was made from: they stay while it is in use."""
     found: dict[str, list[int]] = {}
+    for dataset, pin in _pins(lake, models):
+        table = lake.open(f"cleaned/{dataset}")
+        if table and table.id == pin["table"]:
+            found.setdefault(table.name, []).append(pin["version"])
+    return found
+
+
+def pinned_ids(lake: Lake, models: Mapping[str, Model]) -> set[str]:
+    """The ids of the tables that a champion was made from, wherever they lie now."""
+    return {pin["table"] for _, pin in _pins(lake, models)}
+
+
+def _pins(lake: Lake, models: Mapping[str, Model]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in models:
         if lake.open(f"promotions/{name}") is None or (known := registry.champion(lake, name)) is None:
             continue
-        for dataset, pin in registry.version(lake, name, known).pins["inputs"].items():
-            table = lake.open(f"cleaned/{dataset}")
-            if table and table.id == pin["table"]:
-                found.setdefault(table.name, []).append(pin["version"])
-    return found
+        yield from registry.version(lake, name, known).pins["inputs"].items()

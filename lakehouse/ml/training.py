@@ -7,11 +7,13 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import polars as pl
 
 from lakehouse.lake import Lake, Table
+from lakehouse.lake.paths import former
 from lakehouse.ml import features as feats
 from lakehouse.ml import registry
 from lakehouse.ml.cards import card
@@ -166,8 +168,9 @@ def reproduce(lake: Lake, model: Model, trained: Version) -> bool:
 
 
 def _pinned(lake: Lake, name: str, pin: dict[str, Any]) -> Table:
-    table = lake.open(f"cleaned/{name}")
-    if table is None or table.id != pin["table"]:
+    places = chain([lake.open(f"cleaned/{name}")], former(lake, f"cleaned/{name}"))
+    table = next((t for t in places if t and t.id == pin["table"]), None)
+    if table is None:
         raise NotReproducible(f"no longer reproducible: cleaned/{name} is another table now")
     try:
         table.delta.load_as_version(pin["version"])

@@ -89,7 +89,8 @@ class LakehouseResource(dg.ConfigurableResource):
 
     @property
     def lake(self) -> Lake:
-        return Lake(self.settings.lake)
+        """The lake with every table where it lies now: whoever began with a path ends with it."""
+        return Lake(self.settings.lake).pinned()
 
     def bucket(self) -> Bucket:
         return Bucket(client(self.s3), self.settings.required("bucket"))

@@ -7,12 +7,13 @@ import dagster as dg
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import maintain
+from lakehouse.lake.paths import retire
 from lakehouse.landing.dead_letters import dead_letters
 from lakehouse.landing.reconcile import reconcile
 from lakehouse.layers import retention
 from lakehouse.layers.tables import names, orders, unclaimed
 from lakehouse.ml.tables import names as learned
-from lakehouse.ml.tables import pinned
+from lakehouse.ml.tables import pinned, pinned_ids
 from lakehouse.model import Model
 from lakehouse.orchestration.assets import OWNERS, checked
 from lakehouse.orchestration.daily import RUNNING
@@ -91,12 +92,16 @@ def _maintenance(datasets: dict[str, Dataset], models: dict[str, Model]) -> dg.J
     """An op a table, each in a pool of its own: no two ever tend one table. Writers do not wait for them."""
     ops = [_tended(name, datasets, models) for name in [*names(datasets), *learned(models)]]
 
-    @dg.op(description="Delete what retention has passed of refused records, landing and runs.", pool="retention")
+    described = "Delete what retention has passed of refused records, landing, runs and replaced tables."
+
+    @dg.op(description=described, pool="retention")
     def expire(context: dg.OpExecutionContext, lakehouse: LakehouseResource) -> None:
         settings = lakehouse.settings
         counts = retention.sweep(lakehouse.lake, lakehouse.bucket, datasets, settings)
         if keep := settings.run_retention:
             counts["runs"] = forget(context.instance, keep)
+        retired = retire(lakehouse.lake, pinned_ids(lakehouse.lake, models))
+        counts |= {f"{name}, replaced": files for name, files in retired.items()}
         context.add_output_metadata({name: count for name, count in counts.items()})
 
     @dg.op(description="Maintain the tables of prefixes that no dataset claims.", pool=f"table:{UNDECLARED}")

@@ -1,8 +1,10 @@
 """Retention takes what nobody needs, and not what a champion was made from."""
 
+from datetime import timedelta
+
 import pytest
 
-from lakehouse.lake import Lake, maintenance
+from lakehouse.lake import Lake, maintenance, paths
 from lakehouse.lake.table import HOOKS
 from lakehouse.layers.cleaned import open_cleaned
 from lakehouse.ml import registry, tables, training
@@ -29,4 +31,18 @@ def test_the_versions_that_a_champion_pins_outlive_retention(lake: Lake, model: 
     assert training.reproduce(lake, model, made)
     maintenance.maintain([open_cleaned(lake, DATASETS["flights"])])
     with pytest.raises(training.NotReproducible, match="no longer reproducible"):
+        training.reproduce(lake, model, made)
+
+
+def test_the_table_that_a_champion_pins_outlives_the_one_that_replaced_it(
+    lake: Lake, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = registry.version(lake, model.name, promoted(lake, model))
+    monkeypatch.setattr(paths, "RETENTION", timedelta(0))
+    paths.switch(lake, {"cleaned/flights": 1})
+    assert open_cleaned(lake, DATASETS["flights"]).count == 0
+    assert paths.retire(lake, tables.pinned_ids(lake, {model.name: model})) == {}
+    assert training.reproduce(lake, model, made)
+    assert paths.retire(lake).keys() == {"cleaned/flights"}
+    with pytest.raises(training.NotReproducible, match="is another table now"):
         training.reproduce(lake, model, made)
