@@ -13,8 +13,9 @@ up: $(READY)
 test: $(READY)
 	.venv/bin/python -m pytest -q -n auto -m "not slow" lakehouse_tests
 
+# Most of these start a whole Dagster: two at a time, however many cores there are.
 test-all: $(READY) lint
-	.venv/bin/python -m pytest -q -m slow lakehouse_tests
+	.venv/bin/python -m pytest -q -n 2 -m slow lakehouse_tests
 
 lint: $(READY)
 	.venv/bin/ruff check .

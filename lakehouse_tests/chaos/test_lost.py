@@ -143,7 +143,8 @@ def test_a_local_aws_that_was_stopped_goes_on_where_it_was(home: Path) -> None:
         land(road_here(), MORE)
     with house.local_aws(Settings.load()):
         road = road_here()
-        assert road.items(road.servings()[0]).cursor()
+        (punctuality,) = [one for one in road.servings() if one.name == "carrier_punctuality"]
+        assert road.items(punctuality).cursor()
         carry(road)
         check(road, sample.FILES | MORE)
         assert "flights: 0 objects announced" in lakehouse(home, "reconcile")
