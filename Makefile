@@ -2,7 +2,7 @@
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: demo up test test-all lint docs lock clean
+.PHONY: demo up test test-all lint pictures docs lock clean
 
 demo: $(READY)
 	.venv/bin/lakehouse demo
@@ -20,6 +20,12 @@ test-all: $(READY) lint
 lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/mypy lakehouse
+
+# The README's pictures, of the running system. Needs Debian's chromium.
+pictures: $(READY)
+	.venv/bin/python -m pytest -q lakehouse_tests/browser -k "lineage or dashboard or item"
+	cp build/screenshots/lineage-of-item.png docs/lineage.png
+	cp build/screenshots/dashboard-1440-light.png docs/dashboard.png
 
 docs: $(READY)
 	.venv/bin/python -m mkdocs build --strict

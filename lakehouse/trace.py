@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import polars as pl
 
@@ -16,11 +17,15 @@ from lakehouse.lake import Lake, Table
 from lakehouse.landing import inbox
 from lakehouse.layers import raw
 from lakehouse.layers.lag import servings_of
+from lakehouse.model import Model
 
 RECORD = ["_object", "_generation", "_record"]
 CONTENT = ["_object", "_generation"]
 HEAD = [*CONTENT, "_object_version", "_state", "_records", "_size", "_modified", "_run", "_ingested_at", "_reason"]
 EVENT = ["key", "event_name", "version_id", "sequencer", "event_time", "sent_at", "received_at", "message_id"]
+VERSION = ["id", "trained_at", "run", "code", "until", "passed"]
+PROMOTION = ["id", "at", "who", "why"]
+NONE: Mapping[str, Model] = MappingProxyType({})
 
 
 class Untraceable(Exception):
@@ -42,19 +47,28 @@ class Step:
     rows: pl.DataFrame
 
 
-def of_row(lake: Lake, datasets: dict[str, Dataset], table: str, key: Mapping[str, str]) -> list[Step]:
+def of_row(
+    lake: Lake,
+    datasets: Mapping[str, Dataset],
+    table: str,
+    key: Mapping[str, str],
+    models: Mapping[str, Model] = NONE,
+) -> list[Step]:
     """The way back of the rows of a serving or cleaned table that have these values. Raises `Untraceable`.
 
-    Of an upstream, those rows are taken that have the same values in every column of the key that it has; of one
-    that has none of them, all: the row may be made of any.
+    A prediction leads to the version that made it, and to the row that it speaks of. Of an upstream, those rows
+    are taken that have the same values in every column of the key that it has; of one that has none of them, all:
+    the row may be made of any.
     """
     bare = table.replace(".", "/").rpartition("/")[2]
     servings = {s.name: s for d in datasets.values() for s in d.serving}
     if bare in servings:
         return [*_of_served(lake, servings[bare], key)]
+    if bare in models:
+        return [*_of_predicted(lake, models[bare], key)]
     if bare in datasets:
         return [*_of_cleaned(lake, bare, _asked(lake, f"cleaned/{bare}", key))]
-    raise Untraceable(f"no table {table}", f"one of: {', '.join([*servings, *datasets])}")
+    raise Untraceable(f"no table {table}", f"one of: {', '.join([*servings, *models, *datasets])}")
 
 
 def of_object(lake: Lake, datasets: dict[str, Dataset], bucket: str, key: str) -> list[Step]:
@@ -84,6 +98,18 @@ def _of_served(lake: Lake, serving: Serving, key: Mapping[str, str]) -> Iterator
             by = [c for c in dict.fromkeys(told) if c in table.columns and c in start.rows.columns]
             rows = _same(table.scan(), start.rows, by)
             yield from _of_cleaned(lake, name, Step(table.name, table.version, by, rows))
+
+
+def _of_predicted(lake: Lake, model: Model, key: Mapping[str, str]) -> Iterator[Step]:
+    start = _asked(lake, f"serving/{model.name}", key)
+    yield start
+    known = pl.col("id").is_in(start.rows["model"].unique().to_list())
+    for name, columns in ((f"models/{model.name}", VERSION), (f"promotions/{model.name}", PROMOTION)):
+        if table := lake.open(name):
+            yield Step(name, table.version, ["id"], table.scan().filter(known).select(columns).collect())
+    if table := lake.open(f"cleaned/{model.population}"):
+        rows = _same(table.scan(), start.rows, model.key)
+        yield from _of_cleaned(lake, model.population, Step(table.name, table.version, model.key, rows))
 
 
 def _of_cleaned(lake: Lake, name: str, cleaned: Step) -> Iterator[Step]:

@@ -74,6 +74,15 @@ def test_sql_prints_a_table_or_csv(lake: Lake) -> None:
     assert "│ UA" in ask(query).output
 
 
+def test_sql_writes_parquet_into_a_pipe_and_not_onto_a_terminal(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = ask("select carrier from cleaned.airlines where carrier = 'UA'", "--format", "parquet")
+    assert pl.read_parquet(done.stdout_bytes).rows() == [("UA",)]
+    monkeypatch.setattr("lakehouse.cli.tables.sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    assert "not for a terminal" in ask("select 1", "--format", "parquet").output
+
+
 @pytest.mark.parametrize("query", ["select * from cleaned.nothing", "selekt", "select nope from cleaned.airlines"])
 def test_a_wrong_query_ends_with_a_hint_that_names_the_tables(lake: Lake, query: str) -> None:
     found = ask(query)
@@ -279,6 +288,15 @@ def test_what_a_command_prints_for_a_person_it_prints_as_json_too(house: Road, t
     (landed,) = json.loads(run("land", str(tmp_path / "new.csv"), "--json"))
     assert landed["object"] == f"s3://{house.bucket.name}/new.csv"
     (tmp_path / "env").write_text("AWS_REGION=moon-1\n")
+    (refused,) = json.loads(run("quarantine", "show", "flights/2.csv#3", "--json"))
+    assert refused["kind"] == "record"
+    assert json.loads(run("quarantine", "replay", "flights/2.csv#3", "--json")) == {"flights": 1}
+    back = json.loads(run("restore", "cleaned.flights", "--to", "1", "--hold", "--json"))
+    assert (back["table"], back["stands"], back["held"]) == ("cleaned/flights", 1, True)
+    assert json.loads(run("resume", "cleaned.flights", "--json")) == {
+        "table": "cleaned/flights",
+        "version": back["version"] + 1,
+    }
     assert json.loads(run("env", "--json")) == {"AWS_REGION": "moon-1"}
 
 

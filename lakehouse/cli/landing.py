@@ -89,7 +89,7 @@ def quarantine() -> None:
 @quarantine.command("list")
 @click.argument("dataset", required=False)
 @click.option("--limit", default=50, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def list_refused(dataset: str | None, limit: int, as_json: bool) -> None:
     """The newest refused things, of all datasets or one."""
     import polars as pl
@@ -107,20 +107,25 @@ def list_refused(dataset: str | None, limit: int, as_json: bool) -> None:
 
 @quarantine.command()
 @click.argument("id")
-def show(id: str) -> None:
+@AS_JSON
+def show(id: str, as_json: bool) -> None:
     """All that is known of one refused thing: `lakehouse quarantine show flights/2.csv#14`."""
     import polars as pl
 
     found = _refused(None).filter(pl.col("id") == id).collect()
     if found.is_empty():
         raise Failure(f"nothing refused is called {id}", "`lakehouse quarantine list` tells the ids")
+    if as_json:
+        click.echo(found.write_json())
+        return
     for row in found.iter_rows(named=True):
         click.echo("\n".join(f"{name:8} {value}" for name, value in row.items() if value is not None))
 
 
 @quarantine.command()
 @click.argument("what", required=False, metavar="[DATASET|ID]")
-def replay(what: str | None) -> None:
+@AS_JSON
+def replay(what: str | None, as_json: bool) -> None:
     """Send refused files and messages down the road again, for a reader that was mended.
 
     Records that broke a contract need no replay: they are held against it again when it changes.
@@ -133,6 +138,9 @@ def replay(what: str | None) -> None:
     sent = refused.replay(Lake(settings.lake), settings.required("bucket"), datasets, what)
     if what and not sent and what not in datasets:
         raise Failure(f"nothing refused is called {what}", f"an id of the list, or one of: {', '.join(datasets)}")
+    if as_json:
+        click.echo(json.dumps(sent))
+        return
     for name, count in sent.items():
         click.echo(f"{name}: {count} sent again")
     if not sent:

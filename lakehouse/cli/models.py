@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from lakehouse.cli.common import AS_JSON
 from lakehouse.cli.plain import Failure
 from lakehouse.settings import Settings
 
@@ -25,13 +26,17 @@ WHY = click.option("--why", default="by hand", show_default=True, help="Kept wit
 
 @models.command(name="list")
 @MODEL
-def list_models(name: str | None) -> None:
+@AS_JSON
+def list_models(name: str | None, as_json: bool) -> None:
     """Every version, the newest last; a star marks the champion."""
     from lakehouse.ml import registry
 
     lake, model = _model(name)
-    known = registry.champion(lake, model.name)
-    for one in registry.versions(lake, model.name):
+    known, found = registry.champion(lake, model.name), registry.versions(lake, model.name)
+    if as_json:
+        click.echo(json.dumps([{**_told(one), "champion": one.id == known} for one in found]))
+        return
+    for one in found:
         auc = one.metrics["challenger"]["auc"]["value"]
         told = f"{'*' if one.id == known else ' '} {one.id}  {one.trained_at:%Y-%m-%d %H:%M}  AUC {auc:.4f}"
         click.echo(f"{told}  {'passed' if one.passed else 'refused: ' + '; '.join(one.reasons)}")
@@ -56,50 +61,58 @@ def show_model(version: str, file: Path | None, name: str | None) -> None:
 
 @models.command(name="train")
 @MODEL
-def train_model(name: str | None) -> None:
+@AS_JSON
+def train_model(name: str | None, as_json: bool) -> None:
     """Train a version on the tables as they are, and judge it; it is promoted by `promote` alone."""
     from lakehouse.ml import training
 
     made = training.train(*_model(name))
-    click.echo(f"{made.id} {'passed' if made.passed else 'refused: ' + '; '.join(made.reasons)}")
+    verdict = "passed" if made.passed else "refused: " + "; ".join(made.reasons)
+    click.echo(json.dumps(_told(made)) if as_json else f"{made.id} {verdict}")
 
 
 @models.command(name="promote")
 @click.argument("version")
 @WHY
 @MODEL
-def promote_model(version: str, why: str, name: str | None) -> None:
+@AS_JSON
+def promote_model(version: str, why: str, name: str | None, as_json: bool) -> None:
     """Make a version that passed the gate the champion."""
     from lakehouse.ml import registry
 
     lake, model = _model(name)
     done = registry.promote(lake, model.name, version, who=_who(), why=why)
-    click.echo(f"{version} is champion{'' if done else ' already'}")
+    told = {"champion": version, "already": not done}
+    click.echo(json.dumps(told) if as_json else f"{version} is champion{'' if done else ' already'}")
 
 
 @models.command(name="rollback")
 @click.argument("version", required=False)
 @WHY
 @MODEL
-def rollback_model(version: str | None, why: str, name: str | None) -> None:
+@AS_JSON
+def rollback_model(version: str | None, why: str, name: str | None, as_json: bool) -> None:
     """Make an earlier champion the champion again: the one before, or the one named."""
     from lakehouse.ml import registry
 
     lake, model = _model(name)
-    click.echo(f"{registry.rollback(lake, model.name, version, who=_who(), why=why)} is champion")
+    now = registry.rollback(lake, model.name, version, who=_who(), why=why)
+    click.echo(json.dumps({"champion": now}) if as_json else f"{now} is champion")
 
 
 @models.command(name="reproduce")
 @click.argument("version")
 @MODEL
-def reproduce_model(version: str, name: str | None) -> None:
+@AS_JSON
+def reproduce_model(version: str, name: str | None, as_json: bool) -> None:
     """Train a version again from the table versions that it pins; exit code 1 where the bytes differ."""
     from lakehouse.ml import registry, training
 
     lake, model = _model(name)
     trained = registry.version(lake, model.name, version)
     if training.reproduce(lake, model, trained):
-        click.echo(f"{trained.id}: the same {len(trained.text):,} bytes")
+        told = {"id": trained.id, "bytes": len(trained.text.encode()), "same": True}
+        click.echo(json.dumps(told) if as_json else f"{trained.id}: the same {told['bytes']:,} bytes")
         return
     now, then = registry.learner(model.learner).libraries(), trained.pins["libraries"]
     others = [f"{n} was {then.get(n)}, is {v}" for n, v in now.items() if then.get(n) != v]
@@ -131,6 +144,12 @@ def _model(name: str | None) -> tuple[Any, Any]:
     if name not in found:
         raise Failure(f"no model {name or 'named'}", f"--model one of: {', '.join(found)}")
     return Lake(Settings.load().lake), found[name]
+
+
+def _told(one: Any) -> dict[str, Any]:
+    """A version in JSON's words."""
+    told = {"id": one.id, "trained_at": one.trained_at.isoformat(), "auc": one.metrics["challenger"]["auc"]}
+    return {**told, "passed": one.passed, "reasons": one.reasons}
 
 
 def _who() -> str:

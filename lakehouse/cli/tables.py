@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import partial
 from typing import Any
 
@@ -71,11 +72,12 @@ def status(as_json: bool) -> None:
 
 @click.command()
 @click.argument("query", required=False)
-@click.option("--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table")
+@click.option("--format", "shape", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
 def sql(query: str | None, shape: str) -> None:
     """Ask the lake, in polars SQL: `select * from cleaned.flights limit 5`. Without a query: a prompt.
 
-    A table as it stood: `"cleaned.flights@12"`, `"cleaned.flights@2026-11-01T10:00:00Z"`.
+    A table as it stood: `"cleaned.flights@12"`, `"cleaned.flights@2026-11-01T10:00:00Z"`. Parquet goes into a file
+    or a pipe: `lakehouse sql "…" --format parquet > late.parquet`.
     """
     import polars as pl
 
@@ -83,6 +85,8 @@ def sql(query: str | None, shape: str) -> None:
     from lakehouse.lake import Lake
     from lakehouse.query import QueryError, ask, columns
 
+    if shape == "parquet" and sys.stdout.isatty():
+        raise Failure("Parquet is not for a terminal", "send it into a file: … --format parquet > rows.parquet")
     settings, datasets = Settings.load(), load()
     lake = Lake(settings.lake)
     if query is None:
@@ -104,6 +108,8 @@ def sql(query: str | None, shape: str) -> None:
             tbl_width_chars=160,
         ):
             click.echo(result)
+    elif shape == "parquet":
+        result.write_parquet(sys.stdout.buffer)
     else:
         click.echo(result.write_csv() if shape == "csv" else result.write_json(), nl=shape == "json")
 
@@ -117,9 +123,10 @@ def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
     """Where a row came from: `lakehouse trace carrier_punctuality carrier=UA`.
 
     Back through cleaned and raw to the objects, the runs that read them and the events that told of them.
-    `lakehouse trace s3://bucket/key` goes the other way: everything that an object touched.
+    Of a prediction, to the version that made it, too. `lakehouse trace s3://bucket/key` goes the other way:
+    everything that an object touched.
     """
-    from lakehouse import terminal
+    from lakehouse import model, terminal
     from lakehouse import trace as way
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
@@ -132,7 +139,8 @@ def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
         if not key or not all("=" in part for part in key):
             raise Failure("which row?", f"name a column and its value: lakehouse trace {what} column=value")
         with terminal.busy("following"):
-            steps = way.of_row(lake, datasets, what, dict(part.partition("=")[::2] for part in key))
+            wanted = dict(part.partition("=")[::2] for part in key)
+            steps = way.of_row(lake, datasets, what, wanted, model.load())
     told = [{"table": s.table, "version": s.version, "by": [*s.by], "count": len(s.rows)} for s in steps]
     if as_json:
         for one, step in zip(told, steps, strict=True):
@@ -148,7 +156,8 @@ def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
 @click.argument("table")
 @click.option("--to", "when", required=True, metavar="VERSION|TIME", help="12, or 2026-11-01T10:00:00Z.")
 @click.option("--replay/--hold", default=True, help="What flows in again (default), or nothing until `resume`.")
-def restore(table: str, when: str, replay: bool) -> None:
+@AS_JSON
+def restore(table: str, when: str, replay: bool, as_json: bool) -> None:
     """Put a table back; what depends on it follows: `lakehouse restore cleaned.flights --to 12`."""
     from lakehouse.lake import Conflict
     from lakehouse.lake.past import Forgotten, moment
@@ -164,13 +173,17 @@ def restore(table: str, when: str, replay: bool) -> None:
         raise Failure(str(error), "`lakehouse status` tells the newest version; 7 days are kept") from error
     except Conflict as error:
         raise Failure(f"others write to {table} all the time: {error}", "try again") from error
+    if as_json:
+        click.echo(json.dumps({"table": name, "stands": stands, "version": version, "held": not replay}))
+        return
     goes_on = "what came since flows in again" if replay else f"held until `lakehouse resume {table}`"
     click.echo(f"{table} stands as in version {stands}, now its version {version}: {goes_on}")
 
 
 @click.command()
 @click.argument("table")
-def resume(table: str) -> None:
+@AS_JSON
+def resume(table: str, as_json: bool) -> None:
     """Let a held table be brought up to its sources again."""
     from lakehouse.lake.past import resume as go_on
 
@@ -178,7 +191,9 @@ def resume(table: str) -> None:
     found = lake.open(name)
     if found is None or not found.held:
         raise Failure(f"{table} is not held", "`lakehouse status` says which tables are")
-    click.echo(f"{table} goes on, from its version {go_on(found)}")
+    version = go_on(found)
+    told = {"table": name, "version": version}
+    click.echo(json.dumps(told) if as_json else f"{table} goes on, from its version {version}")
 
 
 @click.command()

@@ -76,6 +76,8 @@ def restore(
 
 
 def _put_back(now: Table, past: Table, sources: Iterable[str], marks: Iterable[str], hold: bool) -> int:
+    if past.version == now.version:
+        return now.version if hold == now.held else now.append(pl.DataFrame(), marks={HELD: int(hold)})
     told = {mark: past.mark(mark) or 0 for mark in marks if now.mark(mark) is not None}
     if hold or now.held:
         told[HELD] = int(hold)

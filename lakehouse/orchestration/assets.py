@@ -72,6 +72,7 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         owners=OWNERS,
         description=f"Objects at `{dataset.landing}`: every record as text, every generation, one head row each.",
         freshness_policy=_freshness(dataset),
+        tags={DATASET: dataset.name},
         check_specs=[dg.AssetCheckSpec("readable", asset=key, description=READABLE)],
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
@@ -169,6 +170,7 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
                 },
                 code_version=dataset.fingerprint,
                 freshness_policy=_freshness(dataset),
+                tags={DATASET: dataset.name},
             ),
             dg.AssetSpec(
                 bad,
@@ -179,6 +181,7 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
                 description=f"Records of {dataset.name} that broke the contract, with the rules and their text.",
                 metadata={"dagster/column_schema": schema_of(cleaned.BAD)},
                 code_version=dataset.fingerprint,
+                tags={DATASET: dataset.name},
             ),
         ],
     )
@@ -249,6 +252,7 @@ def _history(dataset: Dataset) -> dg.AssetsDefinition:
         owners=OWNERS,
         description=f"Every version of every key of {dataset.name}, and from when to when it stood.",
         code_version=dataset.fingerprint,
+        tags={DATASET: dataset.name},
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         lake = lakehouse.lake

@@ -33,11 +33,16 @@ def test_a_person_trains_promotes_shows_reproduces_asks_and_rolls_back(lake: Lak
     version = made.output.split()[0]
     assert typed("model", "promote", version[:6]).exit_code == 0
     assert f"* {version}" in typed("model", "list").output
+    (one,) = json.loads(typed("model", "list", "--json").output)
+    assert (one["id"], one["champion"], one["passed"], one["reasons"]) == (version, True, True, [])
+    again = json.loads(typed("model", "promote", version, "--json").output)
+    assert again == {"champion": version, "already": True}
     assert "## Limits" in typed("model", "show", version).output
     card = Path(lake.root, "card.md")
     assert "is in" in typed("model", "show", version, "--file", str(card)).output
     assert card.read_text() == registry.version(lake, "delay_risk", version).card
     assert "the same" in typed("model", "reproduce", version).output
+    assert json.loads(typed("model", "reproduce", version, "--json").output)["same"] is True
     answer = json.loads(typed("predict", "carrier=UA").output)
     assert answer["model"] == version
     assert "not in the key" in typed("predict", "colour=red").output
