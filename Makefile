@@ -46,4 +46,4 @@ lock:
 		--generate-hashes --no-emit-index-url --no-annotate --output-file deploy/requirements.txt
 
 clean:
-	rm -rf .venv .lakehouse
+	rm -rf .venv .lakehouse build

@@ -136,13 +136,13 @@ def _house(size: int) -> tuple[float, float]:
         queue = Queue(client("sqs"), place.settings.required("queue_url"))
         while queue.depth().waiting < size:
             time.sleep(0.5)
-        outside = set(_family(os.getpid()))
+        outside = set(family(os.getpid()))
         began = time.monotonic()
         with house.dagster(settings), ThreadPoolExecutor(1) as watcher:
             drained = watcher.submit(_drained, place, queue, size)
             peak = 0.0
             while not drained.done():
-                peak = max(peak, sum(pss(pid) for pid in _family(os.getpid()) if pid not in outside))
+                peak = max(peak, sum(pss(pid) for pid in family(os.getpid()) if pid not in outside))
                 time.sleep(10 * SAMPLE_SECONDS)
             drained.result()
             return peak, time.monotonic() - began
@@ -158,7 +158,7 @@ def _drained(place: Place, queue: Queue, size: int) -> None:
         time.sleep(1)
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """The process and all below it."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):

@@ -10,13 +10,14 @@ what a call that died left behind.
 from datetime import UTC, datetime
 from typing import Any
 
-from lakehouse.dataset import load
+from lakehouse.dataset import Dataset, load
 from lakehouse.dynamodb.sync import items_of, publish
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, Table
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Message
-from lakehouse.layers import balance, cleaned, ingest, serving
+from lakehouse.landing.undeclared import known
+from lakehouse.layers import balance, cleaned, history, ingest, serving, undeclared
 from lakehouse.layers.lag import lagging, servings_of
 from lakehouse.settings import Settings, client
 
@@ -26,18 +27,29 @@ def handler(event: dict[str, Any], context: object = None) -> dict[str, str]:
     settings, datasets = Settings.load(), load()
     lake, bucket = Lake(settings.lake), Bucket(client("s3"), settings.required("bucket"))
     if messages := [message(record) for record in event.get("Records", [])]:
-        inbox.open_inbox(lake).append(inbox.records(messages, bucket.name, datasets))
+        box = inbox.open_inbox(lake)
+        box.append(inbox.records(messages, bucket.name, datasets, _prefixes(box, settings, datasets)))
     behind = lagging(lake, datasets, lambda one: items_of(settings, one))
     for name in behind:
+        if name == undeclared.NAME:
+            undeclared.carry(lake, bucket, datasets)
+            continue
         dataset = datasets[name]
         ingest.ingest(lake, bucket, dataset)
         for verb in (cleaned.clean, cleaned.quarantine, balance.weigh):
             verb(lake, dataset)
+        if dataset.history:
+            history.track(lake, dataset)
         for one in servings_of(datasets, name):
             serving.serve(lake, one, datasets)
             if one.publish:
                 publish(lake, one, items_of(settings, one))
     return behind
+
+
+def _prefixes(box: Table, settings: Settings, datasets: dict[str, Dataset]) -> set[str] | None:
+    """The tables of prefixes that no dataset claims; None where there are to be none."""
+    return None if settings.undeclared == "off" else known(box, datasets)
 
 
 def message(record: dict[str, Any]) -> Message:

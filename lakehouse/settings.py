@@ -1,4 +1,4 @@
-"""The only reader of the environment."""
+"""The environment → settings. OpenTelemetry's own variables are read by `metrics` alone."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ RETENTIONS = {
     "quarantine_retention": "LAKEHOUSE_QUARANTINE_RETENTION_DAYS",
     "run_retention": "LAKEHOUSE_RUN_RETENTION_DAYS",
 }
+"""Whole numbers of days; for ever where one is not set."""
 
 
 @dataclass(frozen=True)

@@ -289,7 +289,7 @@ def dashboard(no_open: bool, as_json: bool) -> None:
     from lakehouse.lake import Lake
 
     if not find_spec("vl_convert"):
-        raise Failure("the dashboard's libraries are not installed", "pip install 'lakehouse[dashboard]'")
+        raise Failure("the dashboard's libraries are not installed", ".venv/bin/pip install -e '.[dashboard]'")
     from lakehouse.dashboard import write
 
     settings = Settings.load()

@@ -102,14 +102,14 @@ def _look(
     flown = summary.rows["cleaned/flights"] + summary.rows["quarantine/flights"]
     arrived = sum(_of(lake, f"{layer}/flights", files) for layer in ("cleaned", "quarantine"))
     if arrived < landed:
-        summary.broken.append(f"G1 no loss: {landed} flights landed, {arrived} are in cleaned and quarantine")
+        summary.broken.append(f"no loss: {landed} flights landed, {arrived} are in cleaned and quarantine")
     if flown > _unique_flights(lake):
-        summary.broken.append("G2 no double: a flight stands twice in cleaned")
+        summary.broken.append("no double: a flight stands twice in cleaned")
     for serving in (s for d in datasets.values() for s in d.serving if s.publish):
         held = items(serving)
         summary.items[held.name] = sum(1 for _ in held.scan())
         if differences := sync.verify(lake, serving, held):
-            summary.broken.append(f"G5 agreement: {held.name} differs in {len(differences)} items")
+            summary.broken.append(f"agreement: {held.name} differs in {len(differences)} items")
     punctuality = next(s for s in datasets["flights"].serving if s.name == "carrier_punctuality")
     summary.item = items(punctuality).get({"carrier": "UA"}, punctuality.keys)
     if summary.item is None:

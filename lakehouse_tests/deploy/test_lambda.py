@@ -4,11 +4,14 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import polars as pl
 import pytest
 
+from lakehouse.layers.lag import lagging
 from lakehouse.local.aws import TEMPLATE
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
@@ -85,3 +88,19 @@ def test_the_handler_knows_no_dagster() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_history_and_a_prefix_that_nobody_declared_are_carried_too(
+    road: Road, function: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road.datasets["flights"] = replace(road.datasets["flights"], history=True)
+    monkeypatch.setattr(function, "load", lambda: road.datasets)
+    land(road, {**sample.FILES, "orders/1.csv": b"id,amount\n1,10\n"})
+    for event in events(road):
+        function.handler(event)
+    function.handler({})
+    assert lagging(road.lake, road.datasets, road.items) == {}
+    assert road.lake.open("history/flights")
+    table = road.lake.open("raw/orders")
+    assert table
+    assert table.scan().filter(pl.col("_part") == "row").select("amount").collect().rows() == [("10",)]

@@ -19,7 +19,7 @@ class _Raw(io.BytesIO):
         yield self.read()
 
 
-def _answer(url: str, status: int, body: dict[str, Any]) -> AWSResponse:
+def answer(url: str, status: int, body: dict[str, Any]) -> AWSResponse:
     return AWSResponse(url, status, {}, _Raw(json.dumps(body).encode()))
 
 
@@ -36,7 +36,7 @@ def refused(
         if verb not in verbs or dice.random() >= share:
             return None
         kind = f"com.amazonaws.dynamodb.v20120810#{code}"
-        return _answer(request.url, 400, {"__type": kind, "message": "refused by the test"})
+        return answer(request.url, 400, {"__type": kind, "message": "refused by the test"})
 
     with _registered(client, "before-send.dynamodb", before_send):
         yield tried
@@ -54,7 +54,7 @@ def cancelled(client: Any, share: float) -> Iterator[None]:
         reasons = [{"Code": "None"}] * (count - 1) + [{"Code": "ThrottlingError", "Message": "slow down"}]
         kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException"
         body = {"__type": kind, "message": "Transaction cancelled", "CancellationReasons": reasons}
-        return _answer(request.url, 400, body)
+        return answer(request.url, 400, body)
 
     with _registered(client, "before-send.dynamodb.TransactWriteItems", before_send):
         yield

@@ -18,7 +18,6 @@ from lakehouse_tests.test_road import check, land
 
 NOW, LONG = timedelta(seconds=-60), timedelta(days=30)
 """Ages that everything and that nothing has reached."""
-NEW = {"flights/3.csv": sample.flights(("AA", 9, 9))}
 
 
 @pytest.fixture

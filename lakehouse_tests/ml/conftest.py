@@ -1,6 +1,5 @@
 """A lake with a few weeks of real flights in cleaned, written there without the road that leads to it."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +15,6 @@ from lakehouse.models.delay_risk import model as delay_risk
 
 DATASETS = load()
 MODEL = delay_risk
-TRUSTED = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 def rows(name: str, files: list[tuple[str, bytes]]) -> pl.DataFrame:
