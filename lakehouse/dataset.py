@@ -157,7 +157,7 @@ class Dataset:
         source = said(self.contract) + (said(self.clean) if self.clean else "")
         declared = (self.on_delete, self.on_expiry, self.schema_evolution)
         judged = [repr(("warn", *self.warn, "fail", *self.fail))] if self.warn or self.fail else []
-        return digest(source, repr(self.keys), repr(tuple(self.order_by)), *declared, *judged)
+        return digest(source, self.landing, repr(self.keys), repr(tuple(self.order_by)), *declared, *judged)
 
     @cached_property
     def reading(self) -> str:

@@ -1,6 +1,6 @@
 """Objects that are no tables, declared: one row each, and what they say as columns.
 
-    dataset = documents("documents", landing="documents/**")
+dataset = documents("documents", landing="documents/**")
 """
 
 from __future__ import annotations

@@ -19,6 +19,12 @@ def matches(glob: str, key: str) -> bool:
     return re.fullmatch(pattern, key, re.DOTALL) is not None
 
 
+def claimed(glob: str) -> str:
+    """A regular expression, of polars' kind, for the keys that the glob claims and what lies in their archives."""
+    plain = "".join(WILD.get(token, re.sub(r"([][.^$*+?(){}|\\])", r"\\\1", token)) for token in _tokens(glob))
+    return f"(?s)^{plain}(!/.*)?$"
+
+
 def common(one: str, other: str) -> str | None:
     """A key that both globs match, or None where there is none."""
     a, b = _tokens(one), _tokens(other)

@@ -337,6 +337,18 @@ def test_restore_holds_a_table_until_it_is_resumed(house: Road) -> None:
     assert "is not held" in run("resume", "cleaned.flights", code=1)
 
 
+def test_raw_is_not_put_back_where_it_could_not_be_read_again(house: Road) -> None:
+    version = raw.open_raw(house.lake, "flights").version
+    land(house, {"flights/3.csv": sample.flights(("UA", 7, 1))})
+    house.announce("flights/3.csv")
+    house.hops()
+    house.bucket.client.delete_object(Bucket=house.bucket.name, Key="flights/3.csv")
+    told = run("restore", "raw.flights", "--to", str(version), code=1)
+    assert "1 objects that were read since are gone from the bucket, flights/3.csv among them" in told
+    house.bucket.put("flights/3.csv", sample.flights(("UA", 7, 1)))
+    assert "stands as in version" in run("restore", "raw.flights", "--to", str(version))
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse.dataset import Dataset, DeclarationError, check
-from lakehouse.globs import common
+from lakehouse.globs import claimed, common
 
 
 class Thing(dy.Schema):
@@ -37,6 +37,16 @@ def test_two_globs_have_a_common_key_exactly_where_some_key_matches_both(one: st
     else:
         assert claims(one).matches(found)
         assert claims(other).matches(found)
+
+
+LETTERS = "ab/.[]-+ "
+
+
+@given(st.lists(st.sampled_from([*LETTERS, "?", "*", "**"]), max_size=5).map("".join), st.text(LETTERS, max_size=5))
+def test_what_polars_takes_for_claimed_is_what_the_glob_matches_and_the_members_of_it(glob: str, key: str) -> None:
+    told = pl.Series([key, f"{key}!/x/y.csv"]).str.contains(claimed(glob))
+    assert told[0] == claims(glob).matches(key) or "!/" in key
+    assert told[1] or not claims(glob).matches(key)
 
 
 @pytest.mark.parametrize(

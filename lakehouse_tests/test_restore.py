@@ -11,10 +11,9 @@ import polars as pl
 import pytest
 
 from lakehouse.lake import Conflict, Table
-from lakehouse.lake.past import Forgotten, restore, resume
-from lakehouse.layers import balance, cleaned
+from lakehouse.lake.past import Forgotten, no_marks, restore, resume
+from lakehouse.layers import balance, cleaned, raw
 from lakehouse.layers.lag import lagging
-from lakehouse.layers.raw import RECALL
 from lakehouse.layers.serving import disagreement, serve
 from lakehouse.layers.tables import names, sources
 from lakehouse_tests import sample
@@ -60,7 +59,8 @@ def two_days(road: Road) -> tuple[dict[str, int], dict[str, pl.DataFrame], dict[
 def put_back(road: Road, name: str, version: int, *, hold: bool = False) -> int:
     found = sources(road.datasets, name)
     assert found is not None
-    return restore(road.lake, name, version, found, [RECALL], hold=hold)[1]
+    marks = raw.put_back if name.startswith("raw/") else no_marks
+    return restore(road.lake, name, version, found, marks, hold=hold)[1]
 
 
 TABLES = [f"{layer}/flights" for layer in ("raw", "cleaned", "quarantine", "balance")]

@@ -93,7 +93,7 @@ def test_a_table_that_cannot_be_written_now_is_written_later(road: Road, door: s
     with failing(Table, door, fault), pytest.raises(type(fault)):
         road.hops()
     moved = {name for name, version in state(road).items() if version != before[name]}
-    assert moved <= (set() if door == "append" else {"raw/airlines"})
+    assert moved <= (set() if door == "append" else {"raw/flights"})
     recovered(road)
 
 

@@ -288,3 +288,17 @@ def test_their_runs_name_is_no_datasets() -> None:
     with pytest.raises(DeclarationError, match="undeclared"):
         check([orders("undeclared")])
     assert "undeclared" not in load()
+
+
+def test_what_a_dataset_of_the_prefix_name_does_not_claim_is_none_of_its_rows(road: Road) -> None:
+    land(road, {"orders/1.csv": b"id,amount\n1,10\n", "orders/notes.json": b'{"id": 7, "amount": 70}'})
+    receive(road)
+    road.hops()
+    road.datasets = check([*road.datasets.values(), orders(landing="orders/*.csv")])
+    reroute(road)
+    road.hops()
+    assert amounts(road, "cleaned/orders") == {1: 10}
+    road.datasets = check([d for d in road.datasets.values() if d.name != "orders"] + [orders(landing="orders/*")])
+    reroute(road)
+    road.hops()
+    assert amounts(road, "cleaned/orders") == {1: 10, 7: 70}

@@ -160,13 +160,17 @@ def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
 def restore(table: str, when: str, replay: bool, as_json: bool) -> None:
     """Put a table back; what depends on it follows: `lakehouse restore cleaned.flights --to 12`."""
     from lakehouse.lake import Conflict
-    from lakehouse.lake.past import Forgotten, moment
+    from lakehouse.lake.past import Forgotten, moment, no_marks
     from lakehouse.lake.past import restore as put_back
-    from lakehouse.layers.raw import RECALL
+    from lakehouse.layers import raw
 
     lake, name, sources = _hopped(table)
+    marks = raw.put_back if name.startswith("raw/") else no_marks
     try:
-        stands, version = put_back(lake, name, moment(when), sources, [RECALL], hold=not replay)
+        if gone := _irreplaceable(lake, name, moment(when)):
+            what = f"{len(gone)} objects that were read since are gone from the bucket, {gone[0]} among them"
+            raise Failure(what, "their rows would be lost: put back a layer after raw, or upload them again")
+        stands, version = put_back(lake, name, moment(when), sources, marks, hold=not replay)
     except ValueError as error:
         raise Failure(f"{when} is neither a version nor a time", "as in 12, or 2026-11-01T10:00:00Z") from error
     except Forgotten as error:
@@ -301,6 +305,16 @@ def dashboard(no_open: bool, as_json: bool) -> None:
     click.echo(json.dumps({"path": str(path), "charts": charts}) if as_json else str(path))
     if not (no_open or as_json):
         click.launch(str(path))
+
+
+def _irreplaceable(lake: Any, name: str, when: Any) -> list[str]:
+    """What raw could not read again if it were put back; nothing of any other table."""
+    from lakehouse.dataset import load
+    from lakehouse.lake.past import as_of
+    from lakehouse.layers import raw
+
+    now, past = lake.open(name), as_of(lake, name, when) if name.startswith("raw/") else None
+    return raw.irreplaceable(now, past, load()[name.removeprefix("raw/")], landing_bucket()) if past else []
 
 
 def _hopped(table: str) -> tuple[Any, str, list[str]]:

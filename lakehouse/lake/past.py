@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,6 +14,7 @@ from deltalake.exceptions import DeltaError
 from lakehouse.lake.table import BUILT, HELD, Conflict, Cursor, Lake, Table
 
 LOOKS = 6
+Marks = Callable[[Table, Table], Mapping[str, int]]
 
 
 class Forgotten(Exception):
@@ -54,10 +55,16 @@ def _version_at(table: Table, when: datetime) -> int:
     raise Forgotten(f"{table.name} cannot be told at {when.isoformat()}: its log begins with {first}, of {begins}")
 
 
+def no_marks(_now: Table, _past: Table) -> Mapping[str, int]:
+    return {}
+
+
 def restore(
-    lake: Lake, name: str, when: int | datetime, sources: Iterable[str], marks: Iterable[str] = (), *, hold: bool
+    lake: Lake, name: str, when: int | datetime, sources: Iterable[str], marks: Marks = no_marks, *, hold: bool
 ) -> tuple[int, int]:
-    """Put rows, columns, cursors and `marks` back, in one commit; gives the version that stands, and its new.
+    """Put rows, columns and cursors back, in one commit; gives the version that stands, and its new.
+
+    `marks`: those that the table then has, by what it is and what it was.
 
     The next hop goes on from the cursors of then, or, with `hold`, waits until the table is resumed. Targets of
     the table follow by its change feed. Raises `Forgotten`, and `Conflict` when every look lost its race.
@@ -75,10 +82,10 @@ def restore(
     raise AssertionError("unreachable")
 
 
-def _put_back(now: Table, past: Table, sources: Iterable[str], marks: Iterable[str], hold: bool) -> int:
+def _put_back(now: Table, past: Table, sources: Iterable[str], marks: Marks, hold: bool) -> int:
     if past.version == now.version:
         return now.version if hold == now.held else now.append(pl.DataFrame(), marks={HELD: int(hold)})
-    told = {mark: past.mark(mark) or 0 for mark in marks if now.mark(mark) is not None}
+    told = {**marks(now, past)}
     if hold or now.held:
         told[HELD] = int(hold)
     if now.delta.schema() != past.delta.schema():

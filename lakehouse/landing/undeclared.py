@@ -29,8 +29,8 @@ class Unmodelled(dy.Schema):
 
 
 def stand_in(name: str) -> Dataset:
-    """The prefix as the road knows datasets."""
-    return Dataset(name, f"{name}/**", Unmodelled)
+    """The prefix as the road knows datasets: all that lies in its raw table is its own."""
+    return Dataset(name, "**", Unmodelled)
 
 
 def name_of(prefix: str, taken: Collection[str] = ()) -> str:

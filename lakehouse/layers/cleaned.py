@@ -163,7 +163,9 @@ def _elsewhere(dataset: Dataset, taken: Portion, keys: pl.DataFrame) -> Iterator
 def _quarantined(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
     taken = portion(dataset, news, after)
     bad = records(dataset, taken)[1].bad
-    return taken.desired(target, bad.filter(~is_expired(target, dataset)))
+    generation = ["_object", "_generation"]
+    expired = raw_layer.heads(taken.raw).filter(is_expired(target, dataset)).select(generation).collect()
+    return taken.desired(target, bad.join(expired, on=generation, how="anti"))
 
 
 def judge(dataset: Dataset) -> int:
@@ -172,9 +174,9 @@ def judge(dataset: Dataset) -> int:
 
 
 def is_expired(target: Table, dataset: Dataset) -> pl.Expr:
-    """Whether retention has taken what was refused of a file, by the time of its upload."""
+    """Of a head: whether retention has taken what was refused of its generation, by when it was read."""
     until = target.mark(EXPIRED) if target.mark(JUDGE) == judge(dataset) else 0
-    return (pl.col("_modified") < datetime.fromtimestamp(until or 0, UTC)).fill_null(False)
+    return (pl.col("_ingested_at") < datetime.fromtimestamp(until or 0, UTC)).fill_null(False)
 
 
 @dataclass(frozen=True)

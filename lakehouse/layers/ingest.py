@@ -29,7 +29,7 @@ from lakehouse.layers.generation import (
     same,
     table_rows,
 )
-from lakehouse.layers.raw import KEY, RECALL, SPARED, TRYING, WITHHELD, heads, last_heads
+from lakehouse.layers.raw import FLOOR, KEY, RECALL, SPARED, TRYING, WITHHELD, heads, last_heads
 
 READERS = 8
 TRIALS = 2
@@ -106,8 +106,13 @@ def _batch(
             told = [_alone(dataset, raw, news, bucket, one, pace.run) for one in taken]
         else:
             told = [*pool.map(lambda one: _next(bucket, dataset, one, pace.run), taken)]
-    parts = [part for parts in told for part in parts]
+    parts = [_above(part, raw.mark(FLOOR) or 0) for parts in told for part in parts]
     return Desired(table_rows(parts, raw.kinds), new=True, more=bool(upto), marks=_marks(raw, parts)), upto
+
+
+def _above(part: Generation, floor: int) -> Generation:
+    number = max(part.head["_generation"], floor + 1)
+    return replace(part, head={**part.head, "_generation": number})
 
 
 def _marks(raw: Table, parts: Sequence[Generation]) -> dict[str, int]:
@@ -232,9 +237,7 @@ def _found(raw: Table, run: str) -> bool:
     return not mine.collect().is_empty()
 
 
-def _alone(
-    dataset: Dataset, raw: Table, news: News, bucket: Bucket, one: Differing, run: str
-) -> list[Generation]:
+def _alone(dataset: Dataset, raw: Table, news: News, bucket: Bucket, one: Differing, run: str) -> list[Generation]:
     """The object's next generations, read behind a head that says so; refused if such heads tell of deaths."""
     found = _look(bucket, one.key)
     if not isinstance(found, Identity):

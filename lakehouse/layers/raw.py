@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
 from lakehouse.dataset import Dataset
+from lakehouse.globs import claimed
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.hop import cursor_at
 from lakehouse.lake.table import schema
 from lakehouse.landing import inbox
+from lakehouse.landing.objects import Bucket
 from lakehouse.landing.packing import ARCHIVE, INSIDE
 from lakehouse.landing.removals import REMOVED
 
@@ -22,11 +25,14 @@ BATCH = 250
 BYTES = 64 << 20
 """Bytes of objects a commit, as they lie in the bucket. A larger one is a batch alone."""
 CODE = "raw"
+LOOKERS = 8
 TRYING, SPARED, WITHHELD = "trying", "spared", "withheld"
 PASSING = (TRYING, SPARED, WITHHELD)
 """States of heads that say nothing of an object's content: what stood before them stands."""
 RECALL = "recall"
 """The mark that tells when the next withheld object is to be asked for again, in epoch seconds; 0: never."""
+FLOOR = "generation"
+"""The mark above which generations are numbered: those that a restore took back live on in what follows raw."""
 SOONEST, LATEST = timedelta(minutes=10), timedelta(hours=6)
 TIME = pl.Datetime("us", "UTC")
 KEY = ["_object", "_generation", "_record"]
@@ -105,11 +111,12 @@ def current_heads(raw: Table, dataset: Dataset) -> pl.LazyFrame:
 
 
 def telling(raw: Table, dataset: Dataset) -> pl.LazyFrame:
-    """The heads that say what rows an object has, or that it has none.
+    """The heads that say what rows an object has, or that it has none; of the objects that the dataset now claims.
 
     Of removals in a row the last tells why: those before it knew less.
     """
-    known = heads(raw).filter(~pl.col("_state").is_in(PASSING))
+    mine = pl.col("_object").str.contains(claimed(dataset.landing))
+    known = heads(raw).filter(mine & ~pl.col("_state").is_in(PASSING))
     follows = pl.col("_state").shift(-1).over("_object", order_by="_generation").is_in(REMOVED).fill_null(False)
     mended = pl.col("_state").is_in(REMOVED) & follows
     return known.filter(~mended & ~pl.col("_state").is_in(kept(dataset)))
@@ -163,6 +170,28 @@ def lag(lake: Lake, dataset: str, code: str = CODE) -> int:
     cursor = raw.cursor(inbox.NAME) if raw else None
     known = cursor.rows if cursor and cursor.stamp == cursor_at(part, code).stamp else 0
     return abs((part.rows or 0) - (known or 0))
+
+
+def put_back(now: Table, past: Table) -> dict[str, int]:
+    """The marks that raw has once it stands as in the past."""
+    highest = heads(now).select(pl.col("_generation").max()).collect().item() or 0
+    told = {FLOOR: max(int(highest), now.mark(FLOOR) or 0)}
+    return told if now.mark(RECALL) is None else {**told, RECALL: past.mark(RECALL) or 0}
+
+
+def irreplaceable(now: Table, past: Table, dataset: Dataset, bucket: Bucket) -> list[str]:
+    """The objects that were read since and are gone from the bucket, where their rows are to stay: restored, raw
+    could not read them again.
+    """
+    if len(kept(dataset)) == 0:
+        return []
+    then = last_heads(past).select("_object", "_generation")
+    moved = last_heads(now).join(then, on=["_object", "_generation"], how="anti")
+    read = heads(now).filter((pl.col("_state") == "read") & ~pl.col("_object").str.contains(INSIDE, literal=True))
+    found = read.join(moved, on="_object", how="semi").select("_object").unique().sort("_object").collect()
+    keys = found["_object"].to_list()
+    with ThreadPoolExecutor(LOOKERS) as pool:
+        return [key for key, look in zip(keys, pool.map(bucket.look, keys), strict=True) if look is None]
 
 
 def recalls(raw: Table) -> bool:

@@ -84,8 +84,9 @@ def expire(lake: Lake, dataset: Dataset, keep: timedelta) -> int:
     until = int((now - keep).timestamp())
     if until < (target.mark(JUDGED) or 0):
         return 0
-    key = ["_object", "_record"]
-    old = target.scan().filter(pl.col("_modified") < datetime.fromtimestamp(until, UTC)).select(key).collect()
+    key, read = ["_object", "_record"], pl.col("_ingested_at") < datetime.fromtimestamp(until, UTC)
+    heads = raw.heads(raw.open_raw(lake, dataset.name)).filter(read)
+    old = target.scan().join(heads, on=["_object", "_generation"], how="semi").select(key).collect()
     cursor = target.cursor(source.name)
     try:
         if not old.is_empty() and cursor:

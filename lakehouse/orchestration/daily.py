@@ -74,9 +74,7 @@ def _agreement(one: Serving) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=["dynamodb", one.name], name="agreement_of_all", description=described)
     def check(lakehouse: LakehouseResource) -> dg.AssetCheckResult:
         lake, items = lakehouse.lake, lakehouse.items(one)
-        found = unmoved(
-            lambda: _published(lake, one, items), lambda: differences(sync.verify(lake, one, items))
-        )
+        found = unmoved(lambda: _published(lake, one, items), lambda: differences(sync.verify(lake, one, items)))
         return compared("agreement_of_all", found)
 
     return check
@@ -96,5 +94,3 @@ def unmoved(level: Callable[[], object | None], compare: Callable[[], pl.DataFra
         return None
     found = compare()
     return found if found.is_empty() or level() == before else None
-
-

@@ -70,7 +70,6 @@ def tick(
     end, bucket = time.monotonic() + TICK_SECONDS, lakehouse.settings.required("bucket")
     queue, wait = Rationed(lakehouse.queue(), BUDGET), 0
     received, prefixes = pl.DataFrame(schema=inbox.SCHEMA), lakehouse.settings.undeclared != "off"
-    inbox.reroute(lakehouse.lake, bucket, datasets, prefixes=prefixes)
     take = partial(inbox.receive, queue, bucket, lakehouse.lake, datasets, prefixes=prefixes)
     while True:
         came = take(wait=wait, budget=queue.portion(PORTION))
@@ -79,6 +78,7 @@ def tick(
         if len(came) >= PORTION and not queue.spent:
             wait = 0
             continue
+        inbox.reroute(lakehouse.lake, bucket, datasets, prefixes=prefixes)
         behind = lagging(lakehouse.lake, datasets, lakehouse.items)
         metrics.level("lakehouse.lag", len(behind))
         requests = [*_requests(instance, behind, datasets)]

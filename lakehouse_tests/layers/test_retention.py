@@ -87,6 +87,18 @@ def test_what_was_just_refused_of_an_old_file_waits_its_time(road: Road, flights
     assert expire(road.lake, flights, timedelta(seconds=1)) == 1
 
 
+def test_an_old_file_that_arrives_late_shows_what_is_refused_of_it(road: Road, flights: Dataset) -> None:
+    late = {"flights/late.csv": sample.flights(("AA", 50, "x"))}
+    land(road, late)
+    time.sleep(2.1)
+    expire(road.lake, flights, LONG)
+    assert expire(road.lake, flights, timedelta(seconds=0)) == 1
+    road.announce(*late)
+    road.hops()
+    assert refused(road, flights) == [1]
+    assert balance.unbalanced(road.lake, flights).is_empty()
+
+
 def test_objects_that_were_read_leave_the_bucket_and_their_rows_stay(road: Road, flights: Dataset) -> None:
     newer = {"flights/1.csv": sample.flights(("AA", 1, 6))}
     land(road, newer)

@@ -12,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse.dataset import Dataset, check
+from lakehouse.lake.past import restore
+from lakehouse.landing import inbox
 from lakehouse.layers import history, raw
 from lakehouse.layers.lag import lagging
 from lakehouse.layers.tables import names
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_lives import HEADER, Policy, Reading
 from lakehouse_tests.test_retention import forget
+from lakehouse_tests.test_road import land
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -192,3 +195,20 @@ def test_an_overwritten_objects_records_are_history_too(road: Road) -> None:
 
 def test_a_dataset_without_history_has_no_such_table(road: Road) -> None:
     assert not [name for name in names(road.datasets) if name.startswith("history/")]
+
+
+def test_what_a_restore_of_raw_took_back_is_no_part_of_the_history_that_follows(road: Road) -> None:
+    road.datasets = check([PRICES])
+    for price in range(3):
+        land(road, {"prices/a.csv": f"{HEAD}x,,{price}\n".encode()})
+        road.announce("prices/a.csv")
+        road.hops()
+        if not price:
+            first = raw.open_raw(road.lake, "prices").version
+    restore(road.lake, "raw/prices", first, [inbox.NAME], raw.put_back, hold=False)
+    road.hops()
+    told = history.open_history(road.lake, PRICES).scan().filter("is_current").collect()
+    assert told["price"].to_list() == [2]
+    assert history.disagreement(road.lake, PRICES).is_empty()  # type: ignore[union-attr]
+    numbers = raw.heads(raw.open_raw(road.lake, "prices")).collect()["_generation"].sort().to_list()
+    assert numbers == [1, 4]
