@@ -66,8 +66,19 @@ def next_generations(
         opened = _opened(bucket, dataset, identity, head, body)
     except Unreadable as error:
         opened = [_refused(head, error)]
+    return _with_left(head, known, opened)
+
+
+def refused(identity: Identity, known: Known, run: str, reading: str, reason: str) -> list[Generation]:
+    """The next generation of an object that is not to be read, and those of the members that it had."""
+    head = {**began(identity.key, known.last, run), **content(identity, reading)}
+    return _with_left(head, known, [_refused(head, Unreadable(reason))])
+
+
+def _with_left(head: Head, known: Known, opened: list[Generation]) -> list[Generation]:
+    """The generations, and an empty one of each known member that is not among them."""
     there = {one.head["_object"] for one in opened}
-    empty = {"_state": "read", "_records": 0, "_size": 0, "_reason": f"no longer in {key}"}
+    empty = {"_state": "read", "_records": 0, "_size": 0, "_reason": f"no longer in {head['_object']}"}
     left = [k for k, was in known.members.items() if k not in there and not _is_empty(was)]
     return opened + [Generation({**head, **empty, "_object": k}) for k in left]
 
@@ -115,11 +126,6 @@ def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
             found.append(_read({**mine, "_size": len(content)}, name, content, form))
     told = {"_reason": f"{aside} hidden or temporary members left aside"} if aside else {}
     return [Generation({**head, "_state": "read", "_records": 0, **told}), *found]
-
-
-def refused(identity: Identity, last: Head | None, run: str, reading: str, reason: str) -> Generation:
-    told = {"_state": "refused", "_records": 0, "_reason": reason}
-    return Generation({**began(identity.key, last, run), **content(identity, reading), **told})
 
 
 def _removed(removal: Removal | None) -> Head:

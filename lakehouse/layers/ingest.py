@@ -232,9 +232,7 @@ def _found(raw: Table, run: str) -> bool:
     return not mine.collect().is_empty()
 
 
-def _alone(
-    dataset: Dataset, raw: Table, news: News, bucket: Bucket, one: Differing, run: str
-) -> list[Generation]:
+def _alone(dataset: Dataset, raw: Table, news: News, bucket: Bucket, one: Differing, run: str) -> list[Generation]:
     """The object's next generations, read behind a head that says so; refused if such heads tell of deaths."""
     found = _look(bucket, one.key)
     if not isinstance(found, Identity):
@@ -243,7 +241,7 @@ def _alone(
     if trials and datetime.now(UTC) - trials[-1]["_ingested_at"] < TRIAL:
         raise Conflict(f"{one.key}: run {trials[-1]['_run']} began to read it less than {TRIAL} ago")
     if len(trials) >= TRIALS:
-        return [refused(found, one.known.last, run, dataset.reading, DIED)]
+        return refused(found, one.known, run, dataset.reading, DIED)
     trying = {**began(one.key, one.known.last, run), **content(found, dataset.reading), "_state": TRYING}
     standing = cursor_after(raw, news, raw_layer.code(dataset), more=True)
     raw.append(table_rows([Generation(trying)], raw.kinds), [standing], KEY)
