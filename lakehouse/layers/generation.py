@@ -86,19 +86,21 @@ def _with_left(head: Head, known: Known, opened: list[Generation]) -> list[Gener
 def _opened(bucket: Bucket, dataset: Dataset, identity: Identity, head: Head, body: bytes) -> list[Generation]:
     if dataset.reader:
         return [_told(head, dataset.reader(bucket, identity, body))]
-    _, plain = unwrapped(identity.key, body)
+    _, plain = unwrapped(identity.key, body, packing.Budget())
     if packing.is_archive(plain):
         return _members(head, plain, dataset.format)
-    return [_read(head, identity.key, body, dataset.format)]
+    return [_read(head, identity.key, body, dataset.format, packing.Budget())]
 
 
 def _is_empty(head: Head) -> bool:
     return bool(head["_state"] == "read" and head["_records"] == 0)
 
 
-def _read(head: Head, key: str, body: bytes, form: Format | None) -> Generation:
+def _read(head: Head, key: str, body: bytes, form: Format | None, budget: packing.Budget) -> Generation:
     try:
-        records = read(key, body, form)
+        records = read(key, body, form, budget)
+    except packing.Overrun:
+        raise
     except Unreadable as error:
         return _refused(head, error)
     return _told(head, records)
@@ -114,8 +116,8 @@ def _refused(head: Head, reason: Unreadable) -> Generation:
 
 def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
     """The archive's own generation, which has no records, and one of each member."""
-    found, aside = [], 0
-    for name, content in packing.members(body):
+    found, aside, budget = [], 0, packing.Budget()
+    for name, content in packing.members(body, budget):
         if ignorable(name):
             aside += 1
             continue
@@ -123,7 +125,7 @@ def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
         if isinstance(content, Unreadable):
             found.append(_refused({**mine, "_size": 0}, content))
         else:
-            found.append(_read({**mine, "_size": len(content)}, name, content, form))
+            found.append(_read({**mine, "_size": len(content)}, name, content, form, budget))
     told = {"_reason": f"{aside} hidden or temporary members left aside"} if aside else {}
     return [Generation({**head, "_state": "read", "_records": 0, **told}), *found]
 
