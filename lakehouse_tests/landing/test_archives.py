@@ -40,9 +40,9 @@ def tarred(files: dict[str, bytes]) -> bytes:
     return body.getvalue()
 
 
-def wide(road: Road, on_delete: str = "keep") -> Road:
+def wide(road: Road, on_delete: str = "keep", landing: str = "flights/*") -> Road:
     """The road, with flights that also come in archives."""
-    flights = dataclasses.replace(road.datasets["flights"], landing="flights/*", on_delete=on_delete)
+    flights = dataclasses.replace(road.datasets["flights"], landing=landing, on_delete=on_delete)
     return dataclasses.replace(road, datasets={**road.datasets, "flights": flights})
 
 
@@ -103,6 +103,15 @@ def test_an_overwritten_archive_takes_back_the_members_that_it_no_longer_has(roa
     take(road, b"PK\x03\x04 cut off")
     assert flights(road) == set()
     assert heads(road)[KEY][0] == "refused"
+
+
+def test_an_archives_key_may_hold_what_stands_before_a_members_name(road: Road) -> None:
+    key = "flights/q!/b.zip"
+    road = wide(road, landing="flights/**")
+    take(road, zipped({"1.csv": ONE, "2!/2.csv": TWO}), key)
+    take(road, zipped({"1.csv": ONE}), key)
+    assert flights(road) == {1, 2}
+    assert heads(road)[f"{key}!/2!/2.csv"] == ("read", 2, 0, f"no longer in {key}")
 
 
 @pytest.mark.parametrize(("on_delete", "left"), [("keep", {1, 2, 3}), ("retract", set())])
