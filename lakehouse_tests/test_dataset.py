@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import dataframely as dy
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,9 +41,10 @@ def test_two_globs_have_a_common_key_exactly_where_some_key_matches_both(one: st
 
 
 LETTERS = "ab/.[]-+ "
+PATTERNS = st.lists(st.sampled_from([*LETTERS, "?", "*", "**"]), max_size=5).map("".join)
 
 
-@given(st.lists(st.sampled_from([*LETTERS, "?", "*", "**"]), max_size=5).map("".join), st.text(LETTERS, max_size=5))
+@given(PATTERNS, st.text(LETTERS, max_size=5))
 def test_what_polars_takes_for_claimed_is_what_the_glob_matches_and_the_members_of_it(glob: str, key: str) -> None:
     told = pl.Series([key, f"{key}!/x/y.csv"]).str.contains(claimed(glob))
     assert told[0] == claims(glob).matches(key) or "!/" in key

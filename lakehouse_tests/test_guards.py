@@ -359,7 +359,7 @@ MUTATIONS = [
     swap(
         "no bound on what an object unpacks to",
         "landing/packing.py",
-        "if len(found) > limit:",
+        "if len(part) > self.left:",
         "if False:",
         "landing/test_archives.py::a_bomb_is_refused_before_it_is_unpacked",
     ),

@@ -21,6 +21,7 @@ from lakehouse.layers import balance, cleaned, ingest, raw
 from lakehouse.layers.lag import lagging
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
+from lakehouse_tests.landing.test_archives import KEY, take, wide, zipped
 from lakehouse_tests.test_road import check, land
 from lakehouse_tests.test_transient import failing
 
@@ -101,6 +102,26 @@ def test_an_object_whose_process_was_ended_once_is_read(road: Road, monkeypatch:
     ingest.ingest(road.lake, road.bucket, road.datasets["flights"], run="next", failures=9)
     road.hops()
     check(road, GOOD)
+
+
+def test_an_archive_that_kills_its_reader_takes_back_the_members_that_stood(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road = wide(road)
+    take(road, zipped({"1.csv": GOOD["flights/1.csv"]}))
+    land(road, {KEY: zipped({"1.csv": GOOD["flights/2.csv"]})})
+    road.announce(KEY)
+    monkeypatch.setattr(ingest, "_spare", lambda *_: None)
+    monkeypatch.setattr(ingest, "TRIAL", timedelta(0))
+    for number in range(ingest.TRIALS):
+        with failing(Bucket, "get", KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+            ingest.ingest(road.lake, road.bucket, road.datasets["flights"], run=f"r{number}", failures=9)
+    ingest.ingest(road.lake, road.bucket, road.datasets["flights"], run="last", failures=9)
+    road.hops()
+    told = {h["_object"]: (h["_state"], h["_reason"]) for h in heads(road).to_dicts()}
+    assert told == {KEY: ("refused", ingest.DIED), f"{KEY}!/1.csv": ("read", f"no longer in {KEY}")}
+    assert cleaned.open_cleaned(road.lake, road.datasets["flights"]).scan().collect().is_empty()
+    assert balance.unbalanced(road.lake, road.datasets["flights"]).is_empty()
 
 
 @contextmanager

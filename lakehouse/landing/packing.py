@@ -10,12 +10,15 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from lakehouse.landing.refusal import Unreadable
 
 LIMIT = 1 << 30
-"""Bytes that one object may unpack to, all its members together."""
+"""Bytes that one object may unpack to: all its members, and what is packed in them, together."""
+PART = 1 << 20
+"""Bytes that are unpacked at once."""
 MEMBERS = 10_000
 """Members that one archive may have."""
 INSIDE = "!/"
@@ -26,6 +29,30 @@ MAGIC = {".gz": b"\x1f\x8b\x08", ".zst": b"\x28\xb5\x2f\xfd", ".bz2": b"BZh", ".
 ALIASES = {".tgz": (".tar", ".gz"), ".tbz2": (".tar", ".bz2"), ".txz": (".tar", ".xz"), ".tzst": (".tar", ".zst")}
 FAULTS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 ARCHIVE_FAULTS = (*FAULTS, zipfile.BadZipFile, tarfile.TarError, RuntimeError, NotImplementedError)
+
+
+class Overrun(Unreadable):
+    """The object unpacks to more than `LIMIT`: it is refused whole, whichever of its members was too much."""
+
+
+@dataclass
+class Budget:
+    """The bytes to which one object may still unpack: its members, and what is packed in them, take from one.
+
+    A packed tar has one for itself and one for its members: those are its bytes once more.
+    """
+
+    left: int = field(default_factory=lambda: LIMIT)
+
+    def take(self, stream: Any) -> bytes:
+        """All that is in a stream; a faulty one costs what it gave. Raises `Overrun` where that is too much."""
+        found = io.BytesIO()
+        while part := stream.read(min(PART, self.left + 1)):
+            if len(part) > self.left:
+                raise Overrun(f"unpacks to more than {LIMIT:,} bytes")
+            self.left -= len(part)
+            found.write(part)
+        return found.getvalue()
 
 
 def _zstd(body: IO[bytes]) -> Any:
@@ -48,55 +75,48 @@ def packed_as(body: bytes) -> str | None:
     return None if found == ".bz2" and body[4:10] != b"1AY&SY" else found
 
 
-def unpacked(suffix: str, body: bytes) -> bytes:
+def unpacked(suffix: str, body: bytes, budget: Budget) -> bytes:
     """Raises `Unreadable` where the bytes are not so packed, or are too many."""
     try:
-        return _bounded(PACKED[suffix](io.BytesIO(body)), LIMIT)
+        return budget.take(PACKED[suffix](io.BytesIO(body)))
     except FAULTS as error:
         raise Unreadable(f"cannot be unpacked as {suffix}: {error}") from error
-
-
-def _bounded(stream: Any, limit: int) -> bytes:
-    found = bytes(stream.read(limit + 1))
-    if len(found) > limit:
-        raise Unreadable(f"unpacks to more than {LIMIT:,} bytes")
-    return found
 
 
 def is_archive(body: bytes) -> bool:
     return body.startswith((b"PK\x03\x04", b"PK\x05\x06")) or body[257:262] == b"ustar"
 
 
-def members(body: bytes) -> Iterator[tuple[str, bytes | Unreadable]]:
+def members(body: bytes, budget: Budget) -> Iterator[tuple[str, bytes | Unreadable]]:
     """Each file in a zip or tar, by name; of two of one name the later. Raises `Unreadable` of the whole."""
     try:
-        yield from (_zipped if body.startswith(b"PK") else _tarred)(body)
+        yield from (_zipped if body.startswith(b"PK") else _tarred)(body, budget)
     except ARCHIVE_FAULTS as error:
         raise Unreadable(f"an archive that cannot be opened: {error}") from error
 
 
-def _zipped(body: bytes) -> Iterator[tuple[str, bytes | Unreadable]]:
+def _zipped(body: bytes, budget: Budget) -> Iterator[tuple[str, bytes | Unreadable]]:
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         files = {one.filename: one for one in archive.infolist() if not one.is_dir()}
-        yield from _opened(files, lambda name: archive.open(files[name]))
+        yield from _opened(files, lambda name: archive.open(files[name]), budget)
 
 
-def _tarred(body: bytes) -> Iterator[tuple[str, bytes | Unreadable]]:
+def _tarred(body: bytes, budget: Budget) -> Iterator[tuple[str, bytes | Unreadable]]:
     with tarfile.open(fileobj=io.BytesIO(body), mode="r:") as archive:
         files = {one.name: one for one in archive if one.isfile()}
-        yield from _opened(files, lambda name: archive.extractfile(files[name]))
+        yield from _opened(files, lambda name: archive.extractfile(files[name]), budget)
 
 
-def _opened(files: dict[str, Any], read: Callable[[str], Any]) -> Iterator[tuple[str, bytes | Unreadable]]:
+def _opened(
+    files: dict[str, Any], read: Callable[[str], Any], budget: Budget
+) -> Iterator[tuple[str, bytes | Unreadable]]:
     if len(files) > MEMBERS:
         raise Unreadable(f"an archive of {len(files):,} members; {MEMBERS:,} are allowed")
-    left = LIMIT
     for name in files:
         try:
             with read(name) as stream:
-                found = _bounded(stream, left)
+                found = budget.take(stream)
         except ARCHIVE_FAULTS as error:
             yield name, Unreadable(f"a member that cannot be unpacked: {error}")
             continue
-        left -= len(found)
         yield name, found

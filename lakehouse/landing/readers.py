@@ -43,12 +43,12 @@ FOREIGN = {
 }
 
 
-def read(key: str, body: bytes, form: Format | None = None) -> pl.DataFrame:
+def read(key: str, body: bytes, form: Format | None = None, budget: packing.Budget | None = None) -> pl.DataFrame:
     """The object's records in order: columns, and `_text` and `_bad` for those that have no columns.
 
-    `form`: what its dataset declares, whatever the name says.
+    `form`: what its dataset declares, whatever the name says. `budget`: that of the archive in which it lies.
     """
-    suffix, body = unwrapped(key, body)
+    suffix, body = unwrapped(key, body, budget or packing.Budget())
     reader, form = _chosen(suffix, body, form)
     try:
         return reader(body, form) if form else reader(body)
@@ -58,16 +58,16 @@ def read(key: str, body: bytes, form: Format | None = None) -> pl.DataFrame:
         raise Unreadable(f"its reader failed: {type(error).__name__}: {error}") from error
 
 
-def unwrapped(key: str, body: bytes) -> tuple[str, bytes]:
+def unwrapped(key: str, body: bytes, budget: packing.Budget) -> tuple[str, bytes]:
     """The suffix that tells the format, and the bytes without what packs them, named or not."""
     suffixes = PurePosixPath(key.lower()).suffixes
     suffixes[-1:] = packing.ALIASES.get(suffixes[-1], suffixes[-1:]) if suffixes else []
     if not body:
         raise Unreadable("the object is empty (0 bytes)")
     if suffixes and suffixes[-1] in packing.PACKED:
-        body = packing.unpacked(suffixes.pop(), body)
+        body = packing.unpacked(suffixes.pop(), body, budget)
     elif suffix := packing.packed_as(body):
-        body = packing.unpacked(suffix, body)
+        body = packing.unpacked(suffix, body, budget)
     return suffixes[-1] if suffixes else "", body
 
 

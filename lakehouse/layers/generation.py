@@ -66,8 +66,19 @@ def next_generations(
         opened = _opened(bucket, dataset, identity, head, body)
     except Unreadable as error:
         opened = [_refused(head, error)]
+    return _with_left(head, known, opened)
+
+
+def refused(identity: Identity, known: Known, run: str, reading: str, reason: str) -> list[Generation]:
+    """The next generation of an object that is not to be read, and those of the members that it had."""
+    head = {**began(identity.key, known.last, run), **content(identity, reading)}
+    return _with_left(head, known, [_refused(head, Unreadable(reason))])
+
+
+def _with_left(head: Head, known: Known, opened: list[Generation]) -> list[Generation]:
+    """The generations, and an empty one of each known member that is not among them."""
     there = {one.head["_object"] for one in opened}
-    empty = {"_state": "read", "_records": 0, "_size": 0, "_reason": f"no longer in {key}"}
+    empty = {"_state": "read", "_records": 0, "_size": 0, "_reason": f"no longer in {head['_object']}"}
     left = [k for k, was in known.members.items() if k not in there and not _is_empty(was)]
     return opened + [Generation({**head, **empty, "_object": k}) for k in left]
 
@@ -75,19 +86,21 @@ def next_generations(
 def _opened(bucket: Bucket, dataset: Dataset, identity: Identity, head: Head, body: bytes) -> list[Generation]:
     if dataset.reader:
         return [_told(head, dataset.reader(bucket, identity, body))]
-    _, plain = unwrapped(identity.key, body)
+    _, plain = unwrapped(identity.key, body, packing.Budget())
     if packing.is_archive(plain):
         return _members(head, plain, dataset.format)
-    return [_read(head, identity.key, body, dataset.format)]
+    return [_read(head, identity.key, body, dataset.format, packing.Budget())]
 
 
 def _is_empty(head: Head) -> bool:
     return bool(head["_state"] == "read" and head["_records"] == 0)
 
 
-def _read(head: Head, key: str, body: bytes, form: Format | None) -> Generation:
+def _read(head: Head, key: str, body: bytes, form: Format | None, budget: packing.Budget) -> Generation:
     try:
-        records = read(key, body, form)
+        records = read(key, body, form, budget)
+    except packing.Overrun:
+        raise
     except Unreadable as error:
         return _refused(head, error)
     return _told(head, records)
@@ -103,8 +116,8 @@ def _refused(head: Head, reason: Unreadable) -> Generation:
 
 def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
     """The archive's own generation, which has no records, and one of each member."""
-    found, aside = [], 0
-    for name, content in packing.members(body):
+    found, aside, budget = [], 0, packing.Budget()
+    for name, content in packing.members(body, budget):
         if ignorable(name):
             aside += 1
             continue
@@ -112,14 +125,9 @@ def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
         if isinstance(content, Unreadable):
             found.append(_refused({**mine, "_size": 0}, content))
         else:
-            found.append(_read({**mine, "_size": len(content)}, name, content, form))
+            found.append(_read({**mine, "_size": len(content)}, name, content, form, budget))
     told = {"_reason": f"{aside} hidden or temporary members left aside"} if aside else {}
     return [Generation({**head, "_state": "read", "_records": 0, **told}), *found]
-
-
-def refused(identity: Identity, last: Head | None, run: str, reading: str, reason: str) -> Generation:
-    told = {"_state": "refused", "_records": 0, "_reason": reason}
-    return Generation({**began(identity.key, last, run), **content(identity, reading), **told})
 
 
 def _removed(removal: Removal | None) -> Head:

@@ -246,7 +246,7 @@ def _alone(dataset: Dataset, raw: Table, news: News, bucket: Bucket, one: Differ
     if trials and datetime.now(UTC) - trials[-1]["_ingested_at"] < TRIAL:
         raise Conflict(f"{one.key}: run {trials[-1]['_run']} began to read it less than {TRIAL} ago")
     if len(trials) >= TRIALS:
-        return [refused(found, one.known.last, run, dataset.reading, DIED)]
+        return refused(found, one.known, run, dataset.reading, DIED)
     trying = {**began(one.key, one.known.last, run), **content(found, dataset.reading), "_state": TRYING}
     standing = cursor_after(raw, news, raw_layer.code(dataset), more=True)
     raw.append(table_rows([Generation(trying)], raw.kinds), [standing], KEY)

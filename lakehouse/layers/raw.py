@@ -17,7 +17,7 @@ from lakehouse.lake.hop import cursor_at
 from lakehouse.lake.table import schema
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
-from lakehouse.landing.packing import ARCHIVE, INSIDE
+from lakehouse.landing.packing import INSIDE
 from lakehouse.landing.removals import REMOVED
 
 BATCH = 250
@@ -86,12 +86,14 @@ def last_heads(raw: Table, objects: Iterable[str] | None = None) -> pl.LazyFrame
 
 def members(raw: Table, archives: Collection[str]) -> dict[str, dict[str, dict[str, Any]]]:
     """The last heads of what lies in some archives: by archive, by key."""
-    within = pl.col("_object").str.extract(ARCHIVE).is_in(list(archives))
     found: dict[str, dict[str, dict[str, Any]]] = {}
     if not archives:
         return found
+    within = pl.col("_object").str.contains_any([f"{key}{INSIDE}" for key in archives])
     for head in last_heads(raw).filter(within).collect().to_dicts():
-        found.setdefault(head["_object"].split(INSIDE)[0], {})[head["_object"]] = head
+        parts = head["_object"].split(INSIDE)
+        for archive in {INSIDE.join(parts[:end]) for end in range(1, len(parts))}.intersection(archives):
+            found.setdefault(archive, {})[head["_object"]] = head
     return found
 
 

@@ -40,9 +40,9 @@ def tarred(files: dict[str, bytes]) -> bytes:
     return body.getvalue()
 
 
-def wide(road: Road, on_delete: str = "keep") -> Road:
+def wide(road: Road, on_delete: str = "keep", landing: str = "flights/*") -> Road:
     """The road, with flights that also come in archives."""
-    flights = dataclasses.replace(road.datasets["flights"], landing="flights/*", on_delete=on_delete)
+    flights = dataclasses.replace(road.datasets["flights"], landing=landing, on_delete=on_delete)
     return dataclasses.replace(road, datasets={**road.datasets, "flights": flights})
 
 
@@ -105,6 +105,15 @@ def test_an_overwritten_archive_takes_back_the_members_that_it_no_longer_has(roa
     assert heads(road)[KEY][0] == "refused"
 
 
+def test_an_archives_key_may_hold_what_stands_before_a_members_name(road: Road) -> None:
+    key = "flights/q!/b.zip"
+    road = wide(road, landing="flights/**")
+    take(road, zipped({"1.csv": ONE, "2!/2.csv": TWO}), key)
+    take(road, zipped({"1.csv": ONE}), key)
+    assert flights(road) == {1, 2}
+    assert heads(road)[f"{key}!/2!/2.csv"] == ("read", 2, 0, f"no longer in {key}")
+
+
 @pytest.mark.parametrize(("on_delete", "left"), [("keep", {1, 2, 3}), ("retract", set())])
 def test_a_deleted_archives_members_do_what_the_dataset_declares(
     road: Road, on_delete: str, left: set[int]
@@ -143,6 +152,29 @@ def test_a_bomb_is_refused_before_it_is_unpacked(road: Road, monkeypatch: pytest
     assert flights(road) == set()
 
 
+def test_what_is_packed_in_members_counts_towards_the_archives_bound(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road = wide(road)
+    monkeypatch.setattr(packing, "LIMIT", 100_000)
+    packed = gzip.compress(b"a,b\n" + b"1,2\n" * 10_000)
+    take(road, zipped({f"{n}.csv.gz": packed for n in range(2)}))
+    assert heads(road)[f"{KEY}!/1.csv.gz"] == ("read", 1, 10_000, None)
+    take(road, zipped({f"{n}.csv.gz": packed for n in range(3)}))
+    assert heads(road)[KEY] == ("refused", 2, 0, "unpacks to more than 100,000 bytes")
+    assert f"{KEY}!/2.csv.gz" not in heads(road)
+
+
+def test_members_that_break_off_count_towards_the_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "LIMIT", 5 << 20)
+    budget, broken = packing.Budget(), gzip.compress(bytes(2 << 20))[:-8]
+    for _ in range(2):
+        with pytest.raises(Unreadable, match="cannot be unpacked"):
+            packing.unpacked(".gz", broken, budget)
+    with pytest.raises(packing.Overrun):
+        packing.unpacked(".gz", broken, budget)
+
+
 @settings(max_examples=200)
 @given(st.data(), st.sampled_from([zipped, tarred]))
 def test_a_mangled_archive_is_opened_or_refused(data: st.DataObject, pack: object) -> None:
@@ -151,7 +183,7 @@ def test_a_mangled_archive_is_opened_or_refused(data: st.DataObject, pack: objec
     for _ in range(data.draw(st.integers(1, 5))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     try:
-        found = dict(packing.members(bytes(body[: data.draw(st.integers(1, len(body)))])))
+        found = dict(packing.members(bytes(body[: data.draw(st.integers(1, len(body)))]), packing.Budget()))
     except Unreadable as error:
         assert str(error)
     else:
