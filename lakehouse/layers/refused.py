@@ -14,6 +14,7 @@ import polars as pl
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Conflict, Lake, Table
 from lakehouse.landing import inbox
+from lakehouse.landing.packing import ARCHIVE
 from lakehouse.layers import raw
 
 TRIES = 10
@@ -75,7 +76,7 @@ def replay(lake: Lake, bucket: str, datasets: Mapping[str, Dataset], what: str |
 
 
 def _again(lake: Lake, dataset: str, what: str | None) -> dict[str, int]:
-    """The objects to be read again, and the generation that each is in now."""
+    """The objects to be read again, and the generation that each is in now: for a member, its archive."""
     table = lake.open(raw.name(dataset))
     if table is None:
         return {}
@@ -89,7 +90,11 @@ def _again(lake: Lake, dataset: str, what: str | None) -> dict[str, int]:
         wanted = pl.concat([wanted, rows.select(_object=pl.col("id").str.replace(r"#\d+$", ""))])
         one = what.rpartition("#")[0] if not rows.head(1).collect().is_empty() else what
         wanted = wanted.filter(pl.col("_object") == one)
-    return dict(newest.join(wanted, on="_object", how="semi").collect().iter_rows())
+    found = wanted.unique().with_columns(pl.col("_object").str.extract(ARCHIVE).alias("_archive")).collect()
+    named = {*found["_object"], *found["_archive"].drop_nulls()}
+    known = dict(newest.filter(pl.col("_object").is_in(list(named))).collect().iter_rows())
+    landed = {archive if archive in known else key for key, archive in found.iter_rows()}
+    return {key: known[key] for key in sorted(landed & known.keys())}
 
 
 def _redecode(lake: Lake, bucket: str, datasets: dict[str, Dataset], what: str | None) -> int:
