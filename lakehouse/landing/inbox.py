@@ -164,7 +164,7 @@ def _astray(
 
 
 def reread(rows: pl.DataFrame, bucket: str, datasets: dict[str, Dataset]) -> pl.DataFrame | None:
-    """What one message's parked or unrouted rows are now; None where one of them still is what it was."""
+    """What a message's parked row, or its unrouted rows of one key, are now; None where one still is what it was."""
     if rows["dataset"][0] == PARKED:
         told = rows.row(0, named=True)
         again = records([Message(told["message_id"], "", told["body"], told["sent_at"])], bucket, datasets)

@@ -98,7 +98,7 @@ def _again(lake: Lake, dataset: str, what: str | None) -> dict[str, int]:
 
 
 def _redecode(lake: Lake, bucket: str, datasets: dict[str, Dataset], what: str | None) -> int:
-    """Read the messages anew that no dataset took; gives how many passed.
+    """Read the messages anew that no dataset took, their events key by key; gives how many passed.
 
     Their events are in before they themselves leave: who dies in between does no more than repeat them.
     """
@@ -108,22 +108,31 @@ def _redecode(lake: Lake, bucket: str, datasets: dict[str, Dataset], what: str |
     chosen = messages(box).select("id").collect()["id"] if what is None or what in datasets else [what]
     known = box.scan().filter(pl.col("dataset").is_in([inbox.PARKED, inbox.UNROUTED]))
     known = known.filter(pl.coalesce("key", "message_id").is_in(list(chosen)))
-    rows = known.collect().partition_by("dataset", "message_id")
+    rows = known.collect().partition_by("dataset", "message_id", "key")
     read = [(group, inbox.reread(group, bucket, datasets)) for group in rows]
     passed = [(g, r) for g, r in read if r is not None and (what not in datasets or what in set(r["dataset"]))]
     if not passed:
         return 0
     box.append(pl.concat([r for _, r in passed]))
-    _drop(lake, pl.concat([g.select("dataset", "message_id").head(1) for g, _ in passed]))
+    _drop(lake, pl.concat([g.select("dataset", "message_id", "key").head(1) for g, _ in passed]))
     return len(passed)
 
 
 def _drop(lake: Lake, messages: pl.DataFrame) -> None:
-    """Take messages out of the inbox, however often a tick comes between."""
+    """Take messages out of the inbox: a parked one whole, of one that no dataset took the events of a key."""
+    key = ["dataset", "message_id", "key"]
+    events = pl.col("key").is_not_null()
+    for rows in (messages.filter(~events).select(key[:2]), messages.filter(events).select(key)):
+        if not rows.is_empty():
+            _remove(lake, rows)
+
+
+def _remove(lake: Lake, rows: pl.DataFrame) -> None:
+    """Delete the inbox's rows that are so, however often a tick comes between."""
     for tried in range(TRIES):
         try:
             box = inbox.open_inbox(lake)
-            box.apply(pl.DataFrame(schema=inbox.SCHEMA), messages, messages.columns)
+            box.apply(pl.DataFrame(schema=inbox.SCHEMA), rows, rows.columns)
             return
         except Conflict:
             if tried + 1 == TRIES:
