@@ -155,7 +155,7 @@ def test_of_one_message_what_is_claimed_passes_and_what_is_not_stays(tmp_path: P
         Message("m2", "r", FOREIGN, datetime.now(UTC)),
     ]
     inbox.open_inbox(lake).append(inbox.records(messages, "b", {}))
-    assert refused.replay(lake, "b", datasets, what) == {"messages": 1}
+    assert refused.replay(lake, "b", datasets, what, prefixes=False) == {"messages": 1}
     rows = inbox.open_inbox(lake).scan().select("dataset", "key").collect().rows()
     left = {("airlines", "airlines/1.csv"): 2, ("_unrouted", "two/y.csv"): 1, ("_parked", None): 1}
     assert Counter(rows) == left
