@@ -516,7 +516,7 @@ MUTATIONS = [
         "a replayed message leaves before its events are in",
         "layers/refused.py",
         "    box.append(pl.concat([r for _, r in passed]))\n",
-        "    _drop(lake, pl.concat([g.select('dataset', 'message_id').head(1) for g, _ in passed]))\n"
+        "    _drop(lake, pl.concat([g.select('dataset', 'message_id', 'key').head(1) for g, _ in passed]))\n"
         "    inbox.open_inbox(lake).append(pl.concat([r for _, r in passed]))\n",
         "layers/test_refused.py::messages_that_die_on_their_way_in_are_only_repeated[Table-append]",
     ),

@@ -4,6 +4,8 @@ import json
 import re
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,11 +17,12 @@ from hypothesis import strategies as st
 
 from lakehouse.dataset import Dataset, DeclarationError, check, load
 from lakehouse.definitions import build
-from lakehouse.lake import Table
+from lakehouse.lake import Lake, Table
 from lakehouse.landing import inbox, undeclared
+from lakehouse.landing.events import decode
 from lakehouse.landing.objects import Bucket
-from lakehouse.landing.queue import Budget
-from lakehouse.layers import raw
+from lakehouse.landing.queue import Budget, Message
+from lakehouse.layers import raw, refused
 from lakehouse.layers import undeclared as layer
 from lakehouse.layers.lag import distances, lagging
 from lakehouse.layers.tables import standing
@@ -131,6 +134,40 @@ def test_an_overwritten_object_has_a_second_generation_and_an_unreadable_one_its
     assert dict(current.select("id", "amount").iter_rows()) == {"1": "11", "3": "30"}
     (refused,) = raw.heads(table).filter(pl.col("_state") == "refused").collect().to_dicts()
     assert "no reader" in refused["_reason"]
+
+
+def test_what_is_refused_below_a_prefix_is_listed_and_sent_again(landed: Road) -> None:
+    land(landed, {"orders/x.what": b"?"})
+    landed.announce("orders/x.what")
+    landed.hops()
+    (told,) = refused.listing(landed.lake, landed.datasets).collect().to_dicts()
+    assert (told["kind"], told["dataset"], told["id"]) == ("file", "orders", "orders/x.what")
+    for generation, what in enumerate(["orders", "orders/x.what"], 2):
+        assert refused.replay(landed.lake, landed.bucket.name, landed.datasets, what) == {"orders": 1}
+        landed.hops()
+        last = raw.last_heads(raw.open_raw(landed.lake, "orders"), ["orders/x.what"]).collect()
+        assert last.select("_generation", "_state").row(0) == (generation, "refused")
+
+
+@pytest.mark.parametrize(("prefixes", "passed"), [(True, {"messages": 2}), (False, {})])
+def test_a_message_that_names_a_prefix_passes_where_prefixes_have_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefixes: bool, passed: dict[str, int]
+) -> None:
+    """One that was parked, for it could not be decoded, and one that came while prefixes had none."""
+    lake = Lake(str(tmp_path))
+    messages = [Message(f"m{n}", "r", event(f"orders/{n}.csv"), datetime.now(UTC)) for n in (1, 2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox, "decode", lambda body: decode("{}" if "1.csv" in body else body))
+        rows = inbox.records(messages, "b", {})
+    inbox.open_inbox(lake).append(rows)
+    assert set(rows["dataset"]) == {inbox.PARKED, inbox.UNROUTED}
+    assert refused.replay(lake, "b", {}, prefixes=prefixes) == passed
+    assert layer.tables(lake, {}) == (["orders"] if prefixes else [])
+
+
+def event(key: str) -> str:
+    s3 = {"bucket": {"name": "b"}, "object": {"key": key}}
+    return json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": s3}]})
 
 
 def test_one_prefix_that_fails_stops_no_other(landed: Road, monkeypatch: pytest.MonkeyPatch) -> None:

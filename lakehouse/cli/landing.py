@@ -132,11 +132,12 @@ def replay(what: str | None, as_json: bool) -> None:
     """
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
-    from lakehouse.layers import refused
+    from lakehouse.layers import refused, undeclared
 
     settings, datasets = Settings.load(), load()
-    sent = refused.replay(Lake(settings.lake), settings.required("bucket"), datasets, what)
-    if what and not sent and what not in datasets:
+    lake, prefixes = Lake(settings.lake), settings.undeclared != "off"
+    sent = refused.replay(lake, settings.required("bucket"), datasets, what, prefixes=prefixes)
+    if what and not sent and what not in [*datasets, *undeclared.tables(lake, datasets)]:
         raise Failure(f"nothing refused is called {what}", f"an id of the list, or one of: {', '.join(datasets)}")
     if as_json:
         click.echo(json.dumps(sent))
@@ -148,17 +149,19 @@ def replay(what: str | None, as_json: bool) -> None:
 
 
 def _refused(dataset: str | None) -> Any:
-    """The listing, of one dataset or all."""
+    """The listing, of one dataset, of a prefix that has none, or of all."""
     import polars as pl
 
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
+    from lakehouse.layers import undeclared
     from lakehouse.layers.refused import listing
 
-    datasets = load()
-    if dataset and dataset not in datasets:
-        raise Failure(f"no dataset {dataset}", f"one of: {', '.join(datasets)}")
-    rows = listing(Lake(Settings.load().lake), datasets)
+    datasets, lake = load(), Lake(Settings.load().lake)
+    names = [*datasets, *undeclared.tables(lake, datasets)]
+    if dataset and dataset not in names:
+        raise Failure(f"no dataset {dataset}", f"one of: {', '.join(names)}")
+    rows = listing(lake, datasets)
     return rows.filter(pl.col("dataset") == dataset) if dataset else rows
 
 

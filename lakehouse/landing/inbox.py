@@ -163,14 +163,20 @@ def _astray(
             yield name, key
 
 
-def reread(rows: pl.DataFrame, bucket: str, datasets: dict[str, Dataset]) -> pl.DataFrame | None:
-    """What one message's parked or unrouted rows are now; None where one of them still is what it was."""
+def reread(
+    rows: pl.DataFrame, bucket: str, datasets: dict[str, Dataset], known: set[str] | None = None
+) -> pl.DataFrame | None:
+    """What a message's parked row, or its unrouted rows of one key, are now; None where one is what it was.
+
+    `known`: as `records` takes it.
+    """
     if rows["dataset"][0] == PARKED:
         told = rows.row(0, named=True)
-        again = records([Message(told["message_id"], "", told["body"], told["sent_at"])], bucket, datasets)
+        message = Message(told["message_id"], "", told["body"], told["sent_at"])
+        again = records([message], bucket, datasets, known)
     else:
         events = [{c: row[c] for c in ObjectEvent.__annotations__} for row in rows.to_dicts()]
-        routed = [_routed(ObjectEvent(**event), bucket, datasets, None) for event in events]
+        routed = [_routed(ObjectEvent(**event), bucket, datasets, known) for event in events]
         names, reasons = zip(*routed, strict=True)
         again = rows.with_columns(pl.Series("dataset", names), pl.Series("reason", reasons, pl.String))
     return None if set(again["dataset"]) & {PARKED, UNROUTED} else again

@@ -201,7 +201,7 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
 
 def refused_now(lake: Lake, dataset: Dataset) -> pl.DataFrame:
     """The newest refused files and records of a dataset, by the ids that `lakehouse quarantine` takes."""
-    rows = refused.listing(lake, {dataset.name: dataset}).filter(pl.col("dataset") == dataset.name)
+    rows = refused.of(lake, dataset.name)
     return rows.sort("kind", "since", descending=[False, True], nulls_last=True).head(LISTED).collect()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lakehouse.landing import packing
 from lakehouse.landing.reconcile import reconcile
 from lakehouse.landing.refusal import Unreadable
-from lakehouse.layers import balance, raw
+from lakehouse.layers import balance, raw, refused
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import check, land
@@ -137,6 +137,19 @@ def test_one_bad_member_is_refused_alone(road: Road) -> None:
         state, _, _, said = told[f"{KEY}!/{name}"]
         assert state == "refused"
         assert reason in str(said)
+
+
+@pytest.mark.parametrize("what", ["flights", f"{KEY}!/3.pdf", f"{KEY}!/1.csv#3"])
+def test_a_refused_member_is_sent_again_with_its_archive(road: Road, what: str) -> None:
+    """Whether it was refused itself or a record in it; what was read stays, and what is refused stays listed."""
+    road = wide(road, "retract")
+    take(road, zipped({"1.csv": ONE + b"short\n", "2.csv": TWO, "3.pdf": b"%PDF-1.7"}))
+    told = heads(road)
+    again = refused.replay(road.lake, road.bucket.name, {"flights": road.datasets["flights"]}, what)
+    assert again == {"flights": 1}
+    road.hops()
+    assert heads(road) == {key: (state, 2, *rest) for key, (state, _, *rest) in told.items()}
+    assert flights(road) == {1, 2, 3}
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,18 @@
 """What is refused is listed under ids, and what a mended reader can read leaves the list."""
 
+import json
 import random
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from lakehouse.lake import Table
+from lakehouse.dataset import load
+from lakehouse.lake import Lake, Table
 from lakehouse.landing import delimited, events, inbox
+from lakehouse.landing.queue import Message
 from lakehouse.landing.refusal import Unreadable
 from lakehouse.layers import raw, refused
 from lakehouse_tests import sample
@@ -135,6 +141,24 @@ def test_an_object_that_a_new_dataset_claims_leaves_the_list(road: Road) -> None
     assert "message airlines/airlines.csv" not in listed(road)
     road.hops()
     check(road, sample.FILES)
+
+
+@pytest.mark.parametrize("what", [None, "airlines", "airlines/1.csv"])
+def test_of_one_message_what_is_claimed_passes_and_what_is_not_stays(tmp_path: Path, what: str | None) -> None:
+    lake, datasets = Lake(str(tmp_path)), {"airlines": load()["airlines"]}
+    told = [
+        {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {"key": key}}}
+        for key in ("airlines/1.csv", "two/y.csv", "airlines/1.csv")
+    ]
+    messages = [
+        Message("m1", "r", json.dumps({"Records": told}), datetime.now(UTC)),
+        Message("m2", "r", FOREIGN, datetime.now(UTC)),
+    ]
+    inbox.open_inbox(lake).append(inbox.records(messages, "b", {}))
+    assert refused.replay(lake, "b", datasets, what, prefixes=False) == {"messages": 1}
+    rows = inbox.open_inbox(lake).scan().select("dataset", "key").collect().rows()
+    left = {("airlines", "airlines/1.csv"): 2, ("_unrouted", "two/y.csv"): 1, ("_parked", None): 1}
+    assert Counter(rows) == left
 
 
 @pytest.mark.parametrize(("owner", "door"), [(refused, "_drop"), (Table, "append"), (Table, "apply")])
