@@ -32,6 +32,7 @@ def survive(road: Road, start: int, stride: int) -> None:
     check(road, sample.FILES)
 
 
+@pytest.mark.slow
 def test_a_road_that_dies_again_and_again_ends_where_an_untouched_one_does(road: Road) -> None:
     survive(road, 1, STRIDE)
 

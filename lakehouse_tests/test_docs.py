@@ -38,6 +38,7 @@ for one in orders.serving:
 """What a run of Dagster does, without Dagster: its part has tests of its own."""
 
 
+@pytest.mark.slow
 def test_the_tutorial_s_file_and_commands_do_what_it_says(road: Road, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "lakehouse", tmp_path / "lakehouse")
     shutil.copy(DOCS / "tutorial" / "orders.py", tmp_path / "lakehouse" / "datasets")

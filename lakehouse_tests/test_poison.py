@@ -143,7 +143,11 @@ def withholding(road: Road, key: str, code: str, status: int) -> Iterator[None]:
         yield
 
 
-REFUSALS = [("AccessDenied", 403), ("InvalidObjectState", 403), ("InvalidRequest", 400)]
+REFUSALS = [
+    ("AccessDenied", 403),
+    pytest.param("InvalidObjectState", 403, marks=pytest.mark.slow),
+    pytest.param("InvalidRequest", 400, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("code", "status"), REFUSALS)

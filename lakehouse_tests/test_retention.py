@@ -30,7 +30,7 @@ def forget(road: Road, name: str) -> None:
     table.delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
 
 
-@pytest.mark.parametrize("root", ["disk", "s3"], indirect=True)
+@pytest.mark.parametrize("root", ["disk", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
 def test_every_reader_that_lags_beyond_retention_ends_where_the_others_do(road: Road) -> None:
     land(road, sample.FILES)
     road.announce(*sample.FILES)

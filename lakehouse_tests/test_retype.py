@@ -15,7 +15,7 @@ from lakehouse.layers import balance, cleaned, raw, serving
 from lakehouse.layers.lag import lagging
 from lakehouse_tests.conftest import Road
 
-BOTH = pytest.mark.parametrize("root", ["disk", "s3"], indirect=True)
+BOTH = pytest.mark.parametrize("root", ["disk", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
 
 
 class Whole(dy.Schema):

@@ -21,7 +21,7 @@ from lakehouse_tests import oracle, sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.landing.test_events import s3
 
-BOTH = pytest.mark.parametrize("root", ["disk", "s3"], indirect=True)
+BOTH = pytest.mark.parametrize("root", ["disk", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
 
 
 def land(road: Road, files: dict[str, bytes]) -> None:

@@ -62,6 +62,7 @@ def road(account: Account) -> Road:
     )
 
 
+@pytest.mark.slow
 def test_the_road_runs_on_what_the_template_made_with_the_rights_it_gives(account: Account, road: Road) -> None:
     calls = watched(road)
     land(road, sample.FILES)

@@ -24,7 +24,7 @@ def announced(road: Road) -> list[str]:
     return sorted(box.select("key").collect().to_series())
 
 
-@pytest.mark.parametrize("stretch", [1, 2, 3, 7, 8, 1000])
+@pytest.mark.parametrize("stretch", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 7, 8)), 1000])
 def test_what_no_event_told_is_found_in_any_stretch(
     road: Road, stretch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,6 +219,7 @@ NUMBERS = st.integers(-9, 9) | st.floats(-9, 9)
 VALUES = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=4), st.just([1]))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(NAMES, VALUES, max_size=4), min_size=1, max_size=4))
 def test_whatever_records_call_their_columns_the_file_is_python(

@@ -15,6 +15,7 @@ def land(road: Road) -> set[demo.Upload]:
     return {(key, road.bucket.put(key, body)) for key, body in sample.FILES.items()}
 
 
+@pytest.mark.slow
 def test_what_an_earlier_run_landed_is_not_waited_for(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "PATIENCE", 1)
     first = land(road)

@@ -99,6 +99,7 @@ def test_a_refused_version_is_promoted_neither_by_its_run_nor_by_hand(
     assert registry.champion(lake, "delay_risk") == first
 
 
+@pytest.mark.slow
 def test_a_failing_week_asks_for_one_training(instance: dg.DagsterInstance, lake: Lake, model: Model) -> None:
     assert run(instance, "train_delay_risk").success
     fill(lake, 7, start=35)

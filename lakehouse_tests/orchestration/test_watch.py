@@ -79,6 +79,7 @@ def watched() -> dict[str, dg.AssetCheckEvaluation]:
     }
 
 
+@pytest.mark.slow
 def test_the_hour_sees_doubled_keys_and_cursors_that_lag_and_draws_the_dashboard(
     house: Road, tmp_path: Path
 ) -> None:
