@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lakehouse.dataset import Dataset, DeclarationError, check, load
 from lakehouse.definitions import build
 from lakehouse.lake import Lake, Table
-from lakehouse.landing import inbox, undeclared
+from lakehouse.landing import inbox, reconcile, undeclared
 from lakehouse.landing.events import decode
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Budget, Message
@@ -163,6 +163,26 @@ def test_a_message_that_names_a_prefix_passes_where_prefixes_have_tables(
     assert set(rows["dataset"]) == {inbox.PARKED, inbox.UNROUTED}
     assert refused.replay(lake, "b", {}, prefixes=prefixes) == passed
     assert layer.tables(lake, {}) == (["orders"] if prefixes else [])
+
+
+@pytest.mark.parametrize("stretch", [1, 20_000])
+def test_what_no_event_told_of_a_prefix_is_found_by_reconcile(
+    landed: Road, stretch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that came, one that went, one of a new prefix; none of a dataset's, though the prefix has a table."""
+    monkeypatch.setattr(reconcile, "STRETCH", stretch)
+    landed.datasets = {"other": orders("other", "orders/1.csv")}
+    land(landed, {"orders/3.csv": b"id,amount\n4,40\n", "new/1.csv": b"a\n1\n", "top.csv": b"a\n1\n"})
+    landed.bucket.client.delete_object(Bucket=landed.bucket.name, Key="orders/2.csv")
+    assert reconcile.reconcile(landed.lake, landed.bucket, landed.datasets) == {"other": 1}
+    landed.hops()
+    found = reconcile.reconcile(landed.lake, landed.bucket, landed.datasets, prefixes=True)
+    assert {name: count for name, count in found.items() if count} == {"orders": 2, "new": 1}
+    landed.hops()
+    assert len(rows(landed, "raw/new")) == 1
+    last = raw.last_heads(raw.open_raw(landed.lake, "orders")).select("_object", "_state").collect()
+    assert dict(last.iter_rows()) == {"orders/1.csv": "read", "orders/2.csv": "gone", "orders/3.csv": "read"}
+    assert not any(reconcile.reconcile(landed.lake, landed.bucket, landed.datasets, prefixes=True).values())
 
 
 def event(key: str) -> str:

@@ -44,8 +44,10 @@ def reconcile(dataset: str | None, as_json: bool) -> None:
     if dataset and dataset not in datasets:
         raise Failure(f"no dataset {dataset}", f"one of: {', '.join(datasets)}")
     chosen = {dataset: datasets[dataset]} if dataset else datasets
+    settings = Settings.load()
+    prefixes = not dataset and settings.undeclared != "off"
     with terminal.busy("listing the bucket"):
-        announced = compare(Lake(Settings.load().lake), landing_bucket(), chosen)
+        announced = compare(Lake(settings.lake), landing_bucket(), chosen, prefixes=prefixes)
     if as_json:
         click.echo(json.dumps(announced))
         return

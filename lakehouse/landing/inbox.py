@@ -118,10 +118,11 @@ def _routed(
         return UNROUTED, f"of the bucket {event.bucket}, where {bucket} is the landing bucket"
     if reason := ignorable(event.key):
         return IGNORED, reason
-    return _placed(event.key, datasets, known)
+    return placed(event.key, datasets, known)
 
 
-def _placed(key: str, datasets: dict[str, Dataset], known: set[str] | None) -> tuple[str, str | None]:
+def placed(key: str, datasets: dict[str, Dataset], known: set[str] | None) -> tuple[str, str | None]:
+    """Where an object of the landing bucket belongs, or `UNROUTED` and why. `known`: as `records` takes it."""
     name, reason = route(datasets, key), "no dataset claims this key"
     if name is None and known is not None:
         name, told = undeclared.place(datasets, key, known)
@@ -158,7 +159,7 @@ def _astray(
     events = box.scan().filter(ours & ~pl.col("dataset").is_in([PARKED, IGNORED]))
     newest = events.group_by("key").agg(pl.col("dataset").sort_by("received_at").last()).sort("key").collect()
     for key, stands in newest.iter_rows():
-        name, _ = _placed(key, datasets, known)
+        name, _ = placed(key, datasets, known)
         if name not in (stands, UNROUTED):
             yield name, key
 

@@ -6,7 +6,7 @@ Both sides come in the order of keys, a stretch at a time, so that a million obj
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -18,7 +18,7 @@ from lakehouse.dataset import Dataset, route
 from lakehouse.lake import Conflict, Lake, Table
 from lakehouse.lake.maintenance import tidy
 from lakehouse.lake.table import schema
-from lakehouse.landing import inbox
+from lakehouse.landing import inbox, undeclared
 from lakehouse.landing.events import ignorable
 from lakehouse.landing.objects import Bucket, Identity
 from lakehouse.landing.packing import ARCHIVE
@@ -26,6 +26,8 @@ from lakehouse.landing.removals import REMOVED
 
 STRETCH = 20_000
 """Keys of the listing that are compared at once."""
+ALL = "undeclared"
+"""In the scope of a call for prefixes without a dataset too; no dataset has this name."""
 FRESH = timedelta(days=1)
 """For how long a call that was cut off is taken up where it stopped."""
 NAME = "landing/reconciled"
@@ -36,20 +38,28 @@ Range = tuple[str, str | None]
 """Keys behind the first up to the second, or to the end."""
 
 
-def reconcile(lake: Lake, bucket: Bucket, datasets: dict[str, Dataset]) -> dict[str, int]:
+def reconcile(
+    lake: Lake, bucket: Bucket, datasets: dict[str, Dataset], *, prefixes: bool = False
+) -> dict[str, int]:
     """Announce differing objects by dataset; gives how many. The raw hop takes the second look at each.
 
     After each stretch its last key is kept in the lake: a call that was cut off is taken up there by the next.
+
+    `prefixes`: whether those that no dataset claims are announced to the tables of their prefixes. `datasets` are
+    all that there are then.
     """
-    scope, counts = ", ".join(sorted(datasets)), dict.fromkeys(datasets, 0)
+    scope, counts = ", ".join(sorted(datasets) + [ALL] * prefixes), dict.fromkeys(datasets, 0)
+    known = _known(lake, datasets) if prefixes else None
     upto: str | None = _left_off(lake, scope)
-    listing = bucket.list(_prefix(datasets), upto or "")
+    listing = bucket.list("" if prefixes else _prefix(datasets), upto or "")
     while upto is not None:
         stretch, after = [*islice(listing, STRETCH)], upto
         upto = stretch[-1].key if len(stretch) == STRETCH else None
-        for name, objects in _listed(stretch, datasets).items():
+        for name, objects in _listed(stretch, datasets, known).items():
             differing = sorted({key for key, _ in objects ^ _standing(lake, name, (after, upto))})
-            counts[name] += inbox.announce(lake, name, differing, event="reconcile")
+            if name not in datasets:
+                differing = [key for key in differing if route(datasets, key) is None]
+            counts[name] = counts.get(name, 0) + inbox.announce(lake, name, differing, event="reconcile")
         _leave(lake, scope, upto or "")
     return counts
 
@@ -60,12 +70,22 @@ def _prefix(datasets: dict[str, Dataset]) -> str:
     return commonprefix(begins)  # noqa: RUF071  # keys are no paths: `flights-2` and `flights/` begin alike
 
 
-def _listed(stretch: Sequence[Identity], datasets: dict[str, Dataset]) -> dict[str, set[tuple[str, Seen]]]:
-    listed: dict[str, set[tuple[str, Seen]]] = {name: set() for name in datasets}
+def _known(lake: Lake, datasets: Collection[str]) -> set[str]:
+    box = lake.open(inbox.NAME)
+    return undeclared.known(box, datasets) if box else set()
+
+
+def _listed(
+    stretch: Sequence[Identity], datasets: dict[str, Dataset], known: set[str] | None
+) -> dict[str, set[tuple[str, Seen]]]:
+    """What was listed of each dataset, and of each prefix that has a table or now gets one."""
+    listed: dict[str, set[tuple[str, Seen]]] = {name: set() for name in [*datasets, *(known or ())]}
     for found in stretch:
-        name = route(datasets, found.key)
-        if name and not ignorable(found.key):
-            listed[name].add((found.key, _seen(found.etag, found.size, found.modified)))
+        if ignorable(found.key):
+            continue
+        name, _ = inbox.placed(found.key, datasets, known)
+        if name != inbox.UNROUTED:
+            listed.setdefault(name, set()).add((found.key, _seen(found.etag, found.size, found.modified)))
     return listed
 
 

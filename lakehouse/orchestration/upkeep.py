@@ -74,7 +74,8 @@ def _reconciliation(datasets: dict[str, Dataset]) -> dg.JobDefinition:
 
     @dg.op(name="reconcile_landing", description=described, pool="reconcile")
     def compare(context: dg.OpExecutionContext, lakehouse: LakehouseResource) -> None:
-        counts = reconcile(lakehouse.lake, lakehouse.bucket(), datasets)
+        prefixes = lakehouse.settings.undeclared != "off"
+        counts = reconcile(lakehouse.lake, lakehouse.bucket(), datasets, prefixes=prefixes)
         context.add_output_metadata({name: count for name, count in counts.items()})
 
     @dg.job(name="reconcile", executor_def=dg.in_process_executor, description="The bucket against what is in.")

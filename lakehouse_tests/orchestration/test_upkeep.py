@@ -69,10 +69,10 @@ def test_dead_letters_are_an_asset_that_shows_them_and_a_check_that_counts_them(
 
 def test_reconcile_runs_by_the_clock_and_tells_what_it_found(house: Road) -> None:
     late = {"flights/3.csv": sample.flights(("UA", 2, 7))}
-    land(house, late)
+    land(house, {**late, "orders/1.csv": b"id\n1\n"})
     assert ran("reconcile").success
     box = inbox.open_inbox(house.lake).scan().collect()
-    assert box.filter(event_name="reconcile")["key"].to_list() == ["flights/3.csv"]
+    assert box.filter(event_name="reconcile")["key"].sort().to_list() == ["flights/3.csv", "orders/1.csv"]
     house.hops()
     check(house, {**sample.FILES, **late})
 
