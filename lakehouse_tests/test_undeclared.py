@@ -355,6 +355,7 @@ def test_what_a_dataset_of_the_prefix_name_does_not_claim_is_none_of_its_rows(ro
     reroute(road)
     road.hops()
     assert amounts(road, "cleaned/orders") == {1: 10}
+    assert reconcile.reconcile(road.lake, road.bucket, road.datasets)["orders"] == 0
     road.datasets = check([d for d in road.datasets.values() if d.name != "orders"] + [orders(landing="orders/*")])
     reroute(road)
     road.hops()

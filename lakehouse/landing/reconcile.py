@@ -56,10 +56,9 @@ def reconcile(
         stretch, after = [*islice(listing, STRETCH)], upto
         upto = stretch[-1].key if len(stretch) == STRETCH else None
         for name, objects in _listed(stretch, datasets, known).items():
-            differing = sorted({key for key, _ in objects ^ _standing(lake, name, (after, upto))})
-            if name not in datasets:
-                differing = [key for key in differing if route(datasets, key) is None]
-            counts[name] = counts.get(name, 0) + inbox.announce(lake, name, differing, event="reconcile")
+            differing = {key for key, _ in objects ^ _standing(lake, name, (after, upto))}
+            mine = sorted(key for key in differing if route(datasets, key) == (name if name in datasets else None))
+            counts[name] = counts.get(name, 0) + inbox.announce(lake, name, mine, event="reconcile")
         _leave(lake, scope, upto or "")
     return counts
 
