@@ -324,7 +324,7 @@ MUTATIONS = [
     swap(
         "a head that says nothing of content hides what stood",
         "layers/raw.py",
-        'known = heads(raw).filter(~pl.col("_state").is_in(PASSING))\n    follows',
+        'known = heads(raw).filter(mine & ~pl.col("_state").is_in(PASSING))\n    follows',
         "known = heads(raw)\n    follows",
         "test_poison.py::an_overwrite_that_s3_withholds_leaves_what_stood",
     ),
@@ -565,7 +565,7 @@ MUTATIONS = [
     swap(
         "what expired comes back",
         "layers/cleaned.py",
-        "bad.filter(~is_expired(target, dataset))",
+        'bad.join(expired, on=generation, how="anti")',
         "bad",
         "layers/test_retention.py::what_has_expired_does_not_come_back_when_the_table_is_taken_anew",
     ),

@@ -28,7 +28,7 @@ from lakehouse_tests.test_road import items_of
 
 Policy = Literal["keep", "retract"]
 OPS = ["put", "overwrite", "delete", "expire", "unmark", "put again"]
-MIXED = [("retract", "keep"), ("keep", "retract")]
+MIXED = [("retract", "keep"), pytest.param("keep", "retract", marks=pytest.mark.slow)]
 ALIKE = [pytest.param(p, p, marks=pytest.mark.slow) for p in ("keep", "retract")]
 
 

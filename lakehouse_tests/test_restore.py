@@ -84,6 +84,7 @@ def test_a_table_that_is_put_back_to_its_beginnings_is_made_again(road: Road, na
     check(road, sample.FILES | LATER)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("name", ["raw/flights", "cleaned/flights", "serving/carrier_punctuality"])
 def test_what_depends_on_a_held_table_follows_it_and_it_goes_on_when_resumed(road: Road, name: str) -> None:

@@ -54,6 +54,7 @@ def events(road: Road) -> Iterator[dict[str, Any]]:
             client.delete_message(QueueUrl=url, ReceiptHandle=m["ReceiptHandle"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", ["s3"], indirect=True)
 def test_files_become_items_and_an_event_delivered_twice_changes_nothing(road: Road, function: ModuleType) -> None:
     land(road, sample.FILES)

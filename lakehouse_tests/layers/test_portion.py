@@ -109,6 +109,7 @@ def test_a_table_taken_anew_by_portions_ends_as_one_taken_at_once(
     check(road, {**gone, **FILES, **later})
 
 
+@pytest.mark.slow
 def test_other_code_is_applied_to_every_portion(road: Road, small: list[int]) -> None:
     take(road, FILES)
     road.hops()
@@ -191,6 +192,7 @@ def test_a_walk_of_other_code_in_between_leaves_none_of_its_rows(
     check(road, FILES)
 
 
+@pytest.mark.slow
 def test_who_writes_in_between_makes_the_walk_begin_anew(
     road: Road, small: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,6 +129,7 @@ def rows(road: Road, dataset: Dataset) -> pl.DataFrame:
     return table.scan().collect().select(sorted(table.columns)).sort([*raw.KEY, "valid_from"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [pytest.param(250, marks=pytest.mark.slow), 1])
 @pytest.mark.parametrize("policy", ["keep", pytest.param("retract", marks=pytest.mark.slow)])
 def test_as_of_any_moment_history_is_what_cleaned_was(
