@@ -207,7 +207,7 @@ restore(Lake(root), "cleaned/flights", version, ["raw/flights"], hold=hold)
 """
 
 
-@pytest.mark.parametrize("hold", ["hold", "replay"])
+@pytest.mark.parametrize("hold", [pytest.param("hold", marks=pytest.mark.slow), "replay"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_who_dies_at_the_commit_leaves_one_of_two_states_and_repeats(road: Road, moment: str, hold: str) -> None:
     before, held, _ = two_days(road)

@@ -88,7 +88,7 @@ def raw_anew(road: Road) -> None:
     road.announce(*FILES)
 
 
-@pytest.mark.parametrize("turn", [lost_history, raw_anew])
+@pytest.mark.parametrize("turn", [lost_history, pytest.param(raw_anew, marks=pytest.mark.slow)])
 def test_a_table_taken_anew_by_portions_ends_as_one_taken_at_once(
     road: Road, small: list[int], turn: Callable[[Road], None]
 ) -> None:
@@ -170,6 +170,7 @@ def die_after(monkeypatch: pytest.MonkeyPatch, commits: int) -> None:
     monkeypatch.setattr(Table, "apply", once)
 
 
+@pytest.mark.slow
 def test_a_walk_of_other_code_in_between_leaves_none_of_its_rows(
     road: Road, small: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

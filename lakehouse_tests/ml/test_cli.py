@@ -25,6 +25,7 @@ def typed(*words: str) -> Result:
     return CliRunner().invoke(main, [*words])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("told")
 def test_a_person_trains_promotes_shows_reproduces_asks_and_rolls_back(lake: Lake) -> None:
     assert "no champion" in typed("predict", "carrier=UA").output

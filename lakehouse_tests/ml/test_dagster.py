@@ -58,6 +58,7 @@ def checks(done: dg.ExecuteInProcessResult) -> dict[str, bool]:
     return {e.check_name: e.passed for e in done.get_asset_check_evaluations()}
 
 
+@pytest.mark.slow
 def test_the_sensor_trains_first_then_scores_and_then_rests(
     instance: dg.DagsterInstance, lake: Lake, model: Model
 ) -> None:

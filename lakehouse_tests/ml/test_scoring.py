@@ -101,6 +101,7 @@ def test_a_row_of_features_is_answered_wherever_it_was_made(lake: Lake, model: M
     assert scoring.predict(version, unseen)["probability"].is_between(0, 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local")
 def test_a_rollback_takes_effect_in_the_next_scoring_and_in_dynamodb(
     lake: Lake, model: Model, datasets: dict[str, Dataset], tmp_path: object
