@@ -21,11 +21,10 @@ lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/mypy lakehouse
 
-# The README's pictures, of the running system. Needs Debian's chromium.
+# The README's picture, of the running system. Needs Debian's chromium.
 pictures: $(READY)
-	.venv/bin/python -m pytest -q lakehouse_tests/browser -k "lineage or dashboard or item"
+	.venv/bin/python -m pytest -q lakehouse_tests/browser -k lineage_of_an_item
 	cp build/screenshots/lineage-of-item.png docs/lineage.png
-	cp build/screenshots/dashboard-1440-light.png docs/dashboard.png
 
 docs: $(READY)
 	.venv/bin/python -m mkdocs build --strict

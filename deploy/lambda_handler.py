@@ -10,9 +10,9 @@ what a call that died left behind.
 from datetime import UTC, datetime
 from typing import Any
 
-from lakehouse.dataset import Dataset, load
+from lakehouse.dataset import load
 from lakehouse.dynamodb.sync import items_of, publish
-from lakehouse.lake import Lake, Table
+from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Message
@@ -28,7 +28,8 @@ def handler(event: dict[str, Any], context: object = None) -> dict[str, str]:
     lake, bucket = Lake(settings.lake), Bucket(client("s3"), settings.required("bucket"))
     if messages := [message(record) for record in event.get("Records", [])]:
         box = inbox.open_inbox(lake)
-        box.append(inbox.records(messages, bucket.name, datasets, _prefixes(box, settings, datasets)))
+        prefixes = None if settings.undeclared == "off" else known(box, datasets)
+        box.append(inbox.records(messages, bucket.name, datasets, prefixes))
     behind = lagging(lake, datasets, lambda one: items_of(settings, one))
     for name in behind:
         if name == undeclared.NAME:
@@ -45,11 +46,6 @@ def handler(event: dict[str, Any], context: object = None) -> dict[str, str]:
             if one.publish:
                 publish(lake, one, items_of(settings, one))
     return behind
-
-
-def _prefixes(box: Table, settings: Settings, datasets: dict[str, Dataset]) -> set[str] | None:
-    """The tables of prefixes that no dataset claims; None where there are to be none."""
-    return None if settings.undeclared == "off" else known(box, datasets)
 
 
 def message(record: dict[str, Any]) -> Message:

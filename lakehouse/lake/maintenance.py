@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -132,8 +133,9 @@ def _drop_staged(table: Table) -> None:
         return
     oldest = time.time() - RETENTION.total_seconds()
     for path in Path(unquote(place.path)).rglob("*#[0-9]*"):
-        if path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # its writer lives, and has finished it
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def _holds_log(table: Table) -> bool:

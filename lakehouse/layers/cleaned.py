@@ -25,7 +25,7 @@ BAD = schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "
 
 
 EXPIRED, JUDGE, JUDGED = "expired", "judge", "judged"
-"""Marks of a quarantine table: of files uploaded before this nothing stands; by what code, and since when."""
+"""Marks of a quarantine table: of what was read before this nothing stands; by what code, and since when."""
 
 
 class RuleBroken(Exception):

@@ -185,7 +185,7 @@ def irreplaceable(now: Table, past: Table, dataset: Dataset, bucket: Bucket) -> 
     """The objects that were read since and are gone from the bucket, where their rows are to stay: restored, raw
     could not read them again.
     """
-    if len(kept(dataset)) == 0:
+    if not kept(dataset):
         return []
     then = last_heads(past).select("_object", "_generation")
     moved = last_heads(now).join(then, on=["_object", "_generation"], how="anti")

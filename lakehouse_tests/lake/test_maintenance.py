@@ -10,7 +10,7 @@ import pytest
 
 from lakehouse.lake import Lake, Table, hop, maintain
 from lakehouse.lake.maintenance import CROWD, ORDERED, clean, crowded, order, tidy
-from lakehouse.lake.table import Cursor
+from lakehouse.lake.table import RETENTION, Cursor
 from lakehouse.landing import inbox
 from lakehouse_tests.lake.test_hop import SCHEMA, carry, copy, put, rows
 
@@ -221,3 +221,17 @@ def test_two_thousand_tiny_files_leave_a_bounded_number_and_a_sleeper_ends_right
     assert done.after.files < 2 * CROWD
     carry(lake)
     assert rows(lake) == rows(lake, "source")
+
+
+def test_what_a_dying_write_left_half_done_on_a_disk_goes_after_retention(lake: Lake) -> None:
+    crowd(lake, 1)
+    folder = Path(lake.root) / "source"
+    old, young = folder / "part-1.parquet#1", folder / "part-2.parquet#1"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    past = time.time() - RETENTION.total_seconds() - 60
+    os.utime(old, (past, past))
+    before = rows(lake, "source")
+    clean(source(lake))
+    assert (old.exists(), young.exists()) == (False, True)
+    assert rows(lake, "source") == before

@@ -130,8 +130,8 @@ def rows(road: Road, dataset: Dataset) -> pl.DataFrame:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", [pytest.param(250, marks=pytest.mark.slow), 1])
-@pytest.mark.parametrize("policy", ["keep", pytest.param("retract", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("batch", [250, 1])
+@pytest.mark.parametrize("policy", ["keep", "retract"])
 def test_as_of_any_moment_history_is_what_cleaned_was(
     road: Road, policy: Policy, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
