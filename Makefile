@@ -38,7 +38,7 @@ $(READY): requirements.txt pyproject.toml
 
 # Pins and hashes only: no address of an index is written. Needs uv.
 lock:
-	uv pip compile pyproject.toml --quiet --extra aws --extra local --extra dashboard --extra dev --extra docs --universal \
+	uv pip compile pyproject.toml --quiet --extra aws --extra local --extra engines --extra dashboard --extra dev --extra docs --universal \
 		--python-version 3.11 \
 		--generate-hashes --no-emit-index-url --output-file requirements.txt
 	uv pip compile pyproject.toml --quiet --extra aws --universal --python-version 3.11 --constraint requirements.txt \
