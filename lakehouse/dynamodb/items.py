@@ -1,20 +1,24 @@
-"""row ↔ item: the types of a Delta row in DynamoDB's own notation."""
+"""rows → items → rows: the types of a Delta row in DynamoDB's own notation, made by Polars' expressions."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from base64 import b64decode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any
+
+import polars as pl
 
 KEY, VERSION, DELETED, EXPIRES = "_key", "_version", "_deleted", "_expires"
 RESERVED = (KEY, VERSION, DELETED, EXPIRES)
 CONTROL = "#cursor"
 LARGEST = 400 * 1024
 LONGEST_KEY = 2048
-DIGITS = 38
+UNFIT = "\0"
+"""Around the reason in the JSON of what does not fit: a character that no JSON text holds as it is."""
 
 Item = dict[str, Any]
 
@@ -46,38 +50,38 @@ def name_of(row: Mapping[str, Any], key: Sequence[str]) -> str:
         return repr([row.get(k) for k in key])
 
 
-def to_item(row: Mapping[str, Any], key: Sequence[str]) -> Item:
-    """The row as an item, without its version. Raises `Unfit`."""
-    if taken := [c for c in row if c in RESERVED]:
-        raise Unfit(f"reserved column names: {', '.join(taken)}")
-    item = {KEY: {"S": key_of(row, key)}, **{name: to_value(value) for name, value in row.items()}}
-    if _size(item) > LARGEST:
-        raise Unfit(f"the item is larger than {LARGEST} bytes")
-    return item
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A row as its item's JSON, without a version: `text`; or, where it does not fit, the `reason`.
+
+    `name` is the item's key; where the key itself is unfit, what a person may call the row by (`keyed` is False).
+    """
+
+    name: str
+    text: str | None
+    reason: str | None = None
+    keyed: bool = True
 
 
-def to_value(value: Any) -> dict[str, Any]:
-    """One value, typed. Dates and times are ISO 8601 text, durations seconds. Raises `Unfit`."""
-    match value:
-        case None:
-            return {"NULL": True}
-        case bool():
-            return {"BOOL": value}
-        case int() | float() | Decimal():
-            return {"N": _number(value)}
-        case str():
-            return {"S": value}
-        case bytes():
-            return {"B": value}
-        case datetime() | date():
-            return {"S": value.isoformat()}
-        case timedelta():
-            return {"N": _number(value.total_seconds())}
-        case Mapping():
-            return {"M": {str(k): to_value(v) for k, v in value.items()}}
-        case list() | tuple():
-            return {"L": [to_value(v) for v in value]}
-    raise Unfit(f"no item type for {type(value).__name__}")
+def encode(rows: pl.DataFrame, key: Sequence[str]) -> Iterator[Encoded]:
+    """Every row as an item in DynamoDB's own notation, the columns' types deciding; none raises.
+
+    Dates and times are ISO 8601 text, a binary is base64. Numbers have the digits that they are printed with.
+    """
+    taken = [c for c in rows.columns if c in RESERVED]
+    reserved = f"reserved column names: {', '.join(taken)}" if taken else None
+    names = [_named(row, key) for row in rows.select(key).iter_rows(named=True)]
+    made = _texts(rows, [name for name, _ in names])
+    for (name, unkeyed), text, reason in zip(names, made["text"], made["reason"], strict=True):
+        if why := reserved or unkeyed or reason or _too_large(text):
+            yield Encoded(name, None, why, keyed=unkeyed is None)
+        else:
+            yield Encoded(name, text)
+
+
+def to_item(text: str) -> Item:
+    """An item's JSON as boto3 hands items out."""
+    return dict(json.loads(text, object_hook=_with_bytes))
 
 
 def to_row(item: Item) -> dict[str, Any]:
@@ -99,15 +103,95 @@ def from_value(value: Mapping[str, Any]) -> Any:
     return inner
 
 
-def _number(value: float | Decimal) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise Unfit(f"{value} is no number in DynamoDB")
-    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
-    if not exact.is_finite() or len("".join(map(str, exact.as_tuple().digits)).strip("0")) > DIGITS:
-        raise Unfit(f"a number of more than {DIGITS} digits")
-    if exact and not -130 <= exact.adjusted() <= 125:
-        raise Unfit("a number outside 1E-130 to 9.9E+125")
-    return str(exact)
+def _named(row: Mapping[str, Any], key: Sequence[str]) -> tuple[str, str | None]:
+    """(the item's key, None), or (the row's name, why it has no key)."""
+    try:
+        return key_of(row, key), None
+    except Unfit as error:
+        return name_of(row, key), str(error)
+
+
+def _texts(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """`text` and `reason`: of each row the item's JSON, and why it does not fit."""
+    kinds = {name: kind for name, kind in rows.schema.items() if name not in RESERVED}
+    parts = [pl.lit("{" + json.dumps(KEY) + ":"), _string(pl.col("key"))]
+    for number, (name, kind) in enumerate(kinds.items()):
+        parts += [pl.lit(f",{json.dumps(name)}:"), _value(pl.col(str(number)), kind)]
+    columns = {str(number): rows[name] for number, name in enumerate(kinds)}
+    made = pl.DataFrame({"key": pl.Series(keys, dtype=pl.String), **columns})
+    made = made.select(text=pl.concat_str(*parts, pl.lit("}")))
+    return made.with_columns(reason=pl.col("text").str.extract(f"{UNFIT}([^{UNFIT}]*){UNFIT}"))
+
+
+def _value(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """One value, typed, as JSON."""
+    return pl.when(value.is_null()).then(pl.lit('{"NULL":true}')).otherwise(_known(value, kind))
+
+
+def _known(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """As `_value`, of what is no null. What does not fit is its reason between two `UNFIT`."""
+    match kind:
+        case pl.Boolean():
+            return _around('{"BOOL":', value.cast(pl.String), "}")
+        case pl.Float64() | pl.Float32():
+            return _around('{"N":"', _digits(value.cast(pl.Float64)), '"}')
+        case pl.Decimal() | pl.Null():
+            return _around('{"N":"', value.cast(pl.String), '"}')
+        case pl.String():
+            return _string(value)
+        case pl.Binary():
+            return _around('{"B":"', value.bin.encode("base64"), '"}')
+        case pl.Date():
+            return _around('{"S":"', value.dt.strftime("%Y-%m-%d"), '"}')
+        case pl.Datetime(time_zone=zone):
+            iso = value.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.6f{'%:z' if zone else ''}")
+            return _around('{"S":"', iso.str.replace(".000000", "", literal=True), '"}')
+        case pl.List():
+            inner = _value(pl.element(), kind.inner)  # type: ignore[arg-type]
+            return _around('{"L":[', value.list.eval(inner).list.join(","), "]}")
+        case pl.Struct(fields=fields):
+            numbered = value.struct.rename_fields([str(number) for number in range(len(fields))])
+            parts = [pl.lit('{"M":{')]
+            for number, field in enumerate(fields):
+                parts.append(pl.lit(f"{',' if number else ''}{json.dumps(field.name)}:"))
+                parts.append(_value(numbered.struct.field(str(number)), field.dtype))  # type: ignore[arg-type]
+            return pl.concat_str(*parts, pl.lit("}}"))
+        case _ if kind.is_integer():
+            return _around('{"N":"', value.cast(pl.String), '"}')
+    return pl.lit(f"{UNFIT}no item type for {kind}{UNFIT}")
+
+
+def _digits(value: pl.Expr) -> pl.Expr:
+    """The shortest digits that make the same float again."""
+    large = value.abs()
+    return (
+        pl.when(value.is_nan())
+        .then(pl.lit(f"{UNFIT}nan is no number in DynamoDB{UNFIT}"))
+        .when(value.is_infinite())
+        .then(_around(UNFIT, value.cast(pl.String), f" is no number in DynamoDB{UNFIT}"))
+        .when((large >= 1e126) | (large < 1e-130) & (large > 0))
+        .then(pl.lit(f"{UNFIT}a number outside 1E-130 to 9.9E+125{UNFIT}"))
+        .otherwise(value.cast(pl.String))
+    )
+
+
+def _string(value: pl.Expr) -> pl.Expr:
+    return pl.struct(S=value).struct.json_encode()
+
+
+def _around(before: str, value: pl.Expr, after: str) -> pl.Expr:
+    return pl.concat_str(pl.lit(before), value, pl.lit(after))
+
+
+def _too_large(text: str) -> str | None:
+    """The JSON of an item is longer than what DynamoDB counts, so that few are counted."""
+    if len(text) > LARGEST // 4 and len(text.encode()) > LARGEST and _size(to_item(text)) > LARGEST:
+        return f"the item is larger than {LARGEST} bytes"
+    return None
+
+
+def _with_bytes(found: dict[str, Any]) -> dict[str, Any]:
+    return {"B": b64decode(found["B"])} if isinstance(found.get("B"), str) else found
 
 
 def _plain(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -20,6 +20,7 @@ from lakehouse.dynamodb.items import (
     VERSION,
     Item,
     Unfit,
+    encode,
     key_of,
     name_of,
     to_item,
@@ -97,18 +98,13 @@ def publish(lake: Lake, serving: Serving, items: ItemTable) -> Written | None:
     puts, deletes = (source.scan(), []) if changes is None else net(changes, serving.keys)
     keys = puts.select(serving.keys).collect()
     gone = _vanished(keys, items, serving.keys) if whole else _names(deletes, serving.keys)
-    written = items.write(_rows(puts), gone, key=serving.keys, number=new.number, together=whole)
+    rows = puts.collect_batches(chunk_size=BATCH)
+    written = items.write(rows, gone, key=serving.keys, number=new.number, together=whole)
     _keep_rejected(lake, serving, written, new, None if whole else chain(keys.iter_rows(named=True), deletes))
     if not items.advance(old, new):
         _withdraw(lake, serving, items, old, whole)
         _recant(lake, serving, items, new)
     return replace(written, keys=_sample(keys, deletes))
-
-
-def _rows(frame: pl.LazyFrame) -> Iterator[dict[str, Any]]:
-    """A batch at a time, so that memory follows the batch."""
-    for batch in frame.collect_batches(chunk_size=BATCH):
-        yield from batch.iter_rows(named=True)
 
 
 def _name(serving: Serving) -> str:
@@ -306,13 +302,8 @@ def _compare(lake: Lake, serving: Serving, rows: pl.DataFrame, held: Iterable[It
     refused = lake.open(f"rejected/{serving.name}")
     there = {i[KEY]["S"]: to_row(i) for i in held}
     unheld = set(refused.scan().select("_key").collect()["_key"]) - there.keys() if refused else set()
-    wanted = {}
-    for row in rows.iter_rows(named=True):
-        try:
-            wanted[key_of(row, serving.keys)] = to_row(to_item(row, serving.keys))
-        except Unfit:
-            continue
-    wanted = {name: row for name, row in wanted.items() if name not in unheld}
+    fit = ((row.name, row.text) for row in encode(rows, serving.keys) if row.text is not None)
+    wanted = {name: to_row(to_item(text)) for name, text in fit if name not in unheld}
     return [
         Difference(name, wanted.get(name), there.get(name))
         for name in sorted(wanted.keys() | there.keys())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, TypeVar
 
+import polars as pl
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as Unreachable
@@ -23,12 +25,11 @@ from lakehouse.dynamodb.items import (
     KEY,
     VERSION,
     Item,
-    Unfit,
+    encode,
     key_of,
-    name_of,
-    to_item,
     to_row,
 )
+from lakehouse.dynamodb.pace import Pace
 
 EPOCH = 1 << 24  # together below 2**53, so that a client that reads numbers as floats sees them exactly
 TOMBSTONE_SECONDS = 7 * 24 * 3600
@@ -39,10 +40,8 @@ READ_TOGETHER = 100
 ATTEMPTS = 10
 CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=5, read_timeout=20)
 """For the client: this module alone retries. botocore's ten attempts inside ours would last for minutes."""
-THROTTLES = {
-    "ProvisionedThroughputExceededException",
-    "ThrottlingException",
-    "RequestLimitExceeded",
+THROTTLES = {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"}
+TRANSIENT = THROTTLES | {
     "TransactionConflictException",
     "TransactionInProgressException",
     "ReplicatedWriteConflictException",
@@ -50,8 +49,11 @@ THROTTLES = {
     "InternalServerError",
     "ServiceUnavailable",
 }
+CANCELLED = {"ThrottlingError", "ProvisionedThroughputExceeded"}
+"""What a transaction that was throttled gives as the reason of one of its items."""
 INVALID = "ValidationException"
 NEWER = "attribute_not_exists(#v) OR #v < :v"
+CONDITION = f'"ConditionExpression":"{NEWER}","ExpressionAttributeNames":{{"#v":"{VERSION}"}}'
 
 
 T = TypeVar("T")
@@ -97,20 +99,25 @@ class Written:
     keys: tuple[tuple[Any, ...], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Change:
-    """An item to put, or its tombstone; `reason` says why a tombstone stands where a row does not fit."""
+    """An item to put, as JSON without its version, or its tombstone.
 
-    item: Item
+    `reason` says why a tombstone stands where a row does not fit.
+    """
+
+    key: str
+    text: str
+    is_put: bool = True
     reason: str | None = None
 
-    @property
-    def key(self) -> str:
-        return str(self.item[KEY]["S"])
 
-    @property
-    def is_put(self) -> bool:
-        return DELETED not in self.item
+class Made(dict[str, Any]):
+    """A part of a request whose whole body is made already: botocore signs and sends that instead."""
+
+    def __init__(self, body: str, **part: Any) -> None:
+        super().__init__(part)
+        self.body = body.encode()
 
 
 class ItemTable:
@@ -119,6 +126,9 @@ class ItemTable:
     def __init__(self, client: Any, name: str) -> None:
         self.client = client
         self.name = name
+        for verb in ("PutItem", "TransactWriteItems"):
+            for event, handler in (("before-parameter-build", _keep_body), ("before-call", _hand_body)):
+                client.meta.events.register(f"{event}.dynamodb.{verb}", handler, unique_id=f"made-{event}-{verb}")
 
     def ensure(self) -> None:
         """Create the table: on demand, restorable to any second, its tombstones expiring.
@@ -184,7 +194,7 @@ class ItemTable:
 
     def write(
         self,
-        puts: Iterable[Mapping[str, Any]],
+        puts: Iterable[pl.DataFrame],
         deletes: Iterable[str],
         *,
         key: Sequence[str],
@@ -193,18 +203,19 @@ class ItemTable:
     ) -> Written:
         """Write rows and tombstones at one version; what stands there newer stays.
 
-        `puts`: whole rows; `deletes`: items' keys. A row that DynamoDB cannot hold leaves a tombstone, so that
-        nobody reads the value before it. An item of the same version was written by an earlier attempt and is left
-        as it is. `together` writes a hundred a call, for twice the write units: for many rows at once. Raises
-        `Throttled` after about a minute of refusals.
+        `puts`: batches of whole rows; `deletes`: items' keys. A row that DynamoDB cannot hold leaves a tombstone,
+        so that nobody reads the value before it. An item of the same version was written by an earlier attempt and
+        is left as it is. `together` writes a hundred a call, for twice the write units: for many rows at once.
+        Slows down to what the table grants; raises `Throttled` after about a minute of refusals.
         """
         rejected: list[tuple[str, str]] = []
         put = deleted = stale = 0
         size, ahead = (TOGETHER, 2 * WORKERS) if together else (1, WINDOW)
-        batches = _windows(_changes(puts, deletes, key, rejected), size)
+        batches, pace = _windows(_changes(puts, deletes, key, rejected), size), Pace()
         with ThreadPoolExecutor(WORKERS) as pool:
             for window in _windows(batches, ahead):
-                for change, done in chain.from_iterable(pool.map(lambda b: self._together(b, number), window)):
+                told = pool.map(lambda b: self._together(b, number, pace), window)
+                for change, done in chain.from_iterable(told):
                     if change.reason is not None and (done or self._stands(change.key, number)):
                         rejected.append((change.key, change.reason))
                     elif not done:
@@ -278,40 +289,50 @@ class ItemTable:
     def _stands(self, key: str, number: int) -> bool:
         return (self._get(key) or {}).get(VERSION) == {"N": str(number)}
 
-    def _together(self, batch: list[Change], number: int) -> list[tuple[Change, bool]]:
+    def _together(self, batch: list[Change], number: int, pace: Pace) -> list[tuple[Change, bool]]:
         """Each change as it was written, and whether: False where a newer version stands.
 
         All or nothing: those that are told to be stale are set aside and the others sent again; whatever else
         DynamoDB has against them, each is asked about alone.
         """
         if len(batch) == 1:
-            return [self._alone(batch[0], number)]
-        puts = [{"Put": {"TableName": self.name, **_newer(c.item, number)}} for c in batch]
+            return [self._alone(batch[0], number, pace)]
+        puts = ",".join(f'{{"Put":{self._newer(change, number)}}}' for change in batch)
+        body = Made(f'{{"TransactItems":[{puts}]}}', Put={"TableName": self.name, "Item": {}})
         stale = [False] * len(batch)
         try:
-            _patiently(lambda p: self.client.transact_write_items(TransactItems=p), puts)
+            _patiently(lambda b: self.client.transact_write_items(TransactItems=[b]), body, pace, len(batch))
             return [(change, True) for change in batch]
         except self.client.exceptions.TransactionCanceledException as error:
-            reasons = error.response["CancellationReasons"]
-            stale = [reason["Code"] == "ConditionalCheckFailed" for reason in reasons]
+            stale = [reason == "ConditionalCheckFailed" for reason in _reasons(error)]
         except ClientError as error:
             if _code(error) != INVALID:
                 raise
         if not any(stale):
-            return [self._alone(change, number) for change in batch]
+            return [self._alone(change, number, pace) for change in batch]
         rest = [change for change, is_stale in zip(batch, stale, strict=True) if not is_stale]
         told = [(change, False) for change, is_stale in zip(batch, stale, strict=True) if is_stale]
-        return told + (self._together(rest, number) if rest else [])
+        return told + (self._together(rest, number, pace) if rest else [])
 
-    def _alone(self, change: Change, number: int) -> tuple[Change, bool]:
+    def _alone(self, change: Change, number: int, pace: Pace) -> tuple[Change, bool]:
         """As `_together`; a put that DynamoDB refuses becomes a tombstone with the reason."""
-        request = _newer(change.item, number)
+        body = Made(self._newer(change, number))
         try:
-            return change, self._put(request.pop("Item"), request)
+            _patiently(lambda b: self.client.put_item(TableName=self.name, Item=b), body, pace)
+        except self.client.exceptions.ConditionalCheckFailedException:
+            return change, False
         except ClientError as error:
             if _code(error) != INVALID or not change.is_put:
                 raise
-            return self._alone(_tombstone(change.key, str(error.response["Error"]["Message"])), number)
+            return self._alone(_tombstone(change.key, str(error.response["Error"]["Message"])), number, pace)
+        return change, True
+
+    def _newer(self, change: Change, number: int) -> str:
+        """The put of an item, on condition that no newer version stands there, as JSON."""
+        version = f'{{"N":"{number}"}}'
+        item = f'{change.text[:-1]},"{VERSION}":{version}}}'
+        values = f'"ExpressionAttributeValues":{{":v":{version}}}'
+        return f'{{"TableName":"{self.name}","Item":{item},{CONDITION},{values}}}'
 
     def _put(self, item: Item, condition: dict[str, Any]) -> bool:
         try:
@@ -324,36 +345,35 @@ class ItemTable:
         return _patiently(lambda r: getattr(self.client, verb)(TableName=self.name, **r), request)
 
 
+def _keep_body(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    part = params["Item"] if "Item" in params else params["TransactItems"][0]
+    if isinstance(part, Made):
+        context["made"] = part.body
+
+
+def _hand_body(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    params["body"] = context.get("made", params["body"])
+
+
 def _changes(
-    puts: Iterable[Mapping[str, Any]], deletes: Iterable[str], key: Sequence[str], rejected: list[tuple[str, str]]
+    puts: Iterable[pl.DataFrame], deletes: Iterable[str], key: Sequence[str], rejected: list[tuple[str, str]]
 ) -> Iterator[Change]:
     """Rows and deletes as changes; a row whose key itself is unfit has no item and goes to `rejected`."""
-    for row in puts:
-        try:
-            yield Change(to_item(row, key))
-        except Unfit as error:
-            try:
-                yield _tombstone(key_of(row, key), str(error))
-            except Unfit:
-                rejected.append((name_of(row, key), str(error)))
+    for row in chain.from_iterable(encode(rows, key) for rows in puts):
+        if row.text is not None:
+            yield Change(row.name, row.text)
+        elif row.keyed:
+            yield _tombstone(row.name, row.reason)
+        else:
+            rejected.append((row.name, str(row.reason)))
     for name in deletes:
         yield _tombstone(name)
 
 
 def _tombstone(key: str, reason: str | None = None) -> Change:
     expires = int(time.time()) + TOMBSTONE_SECONDS
-    return Change({KEY: {"S": key}, DELETED: {"BOOL": True}, EXPIRES: {"N": str(expires)}}, reason)
-
-
-def _newer(item: Item, number: int) -> dict[str, Any]:
-    """The put of an item, on condition that no newer version stands there."""
-    version = {"N": str(number)}
-    return {
-        "Item": item | {VERSION: version},
-        "ConditionExpression": NEWER,
-        "ExpressionAttributeNames": {"#v": VERSION},
-        "ExpressionAttributeValues": {":v": version},
-    }
+    item = {KEY: {"S": key}, DELETED: {"BOOL": True}, EXPIRES: {"N": str(expires)}}
+    return Change(key, json.dumps(item, ensure_ascii=False), False, reason)
 
 
 def _windows(things: Iterator[T], size: int) -> Iterator[list[T]]:
@@ -361,20 +381,40 @@ def _windows(things: Iterator[T], size: int) -> Iterator[list[T]]:
         yield window
 
 
-def _patiently(call: Callable[[R], Any], request: R) -> Any:
+def _patiently(call: Callable[[R], Any], request: R, pace: Pace | None = None, items: int = 1) -> Any:
+    pace = pace or Pace()
     for attempt in range(ATTEMPTS):
+        pace.wait(items)
         try:
-            return call(request)
+            answer = call(request)
+            pace.granted(items)
+            return answer
         except ClientError as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-            if _code(error) not in THROTTLES and status < 500:
+            if not _is_transient(error):
+                pace.granted(items)
                 raise
+            if _is_throttle(error):
+                pace.refused()
             last: Exception = error
         except (Unreachable, HTTPClientError) as error:
             last = error
         metrics.add("lakehouse.throttles", 1)
         _pause(attempt)
     raise Throttled(str(last)) from last
+
+
+def _is_transient(error: ClientError) -> bool:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    return _code(error) in TRANSIENT or status >= 500 or _is_throttle(error)
+
+
+def _is_throttle(error: ClientError) -> bool:
+    return _code(error) in THROTTLES or not CANCELLED.isdisjoint(_reasons(error))
+
+
+def _reasons(error: ClientError) -> list[str]:
+    """Of each item of a cancelled transaction why, or "None"."""
+    return [reason["Code"] for reason in error.response.get("CancellationReasons", [])]
 
 
 def _pause(attempt: int) -> None:

@@ -4,15 +4,18 @@ import random
 import shutil
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import polars as pl
 import pytest
 from botocore.exceptions import ClientError
 
 from lakehouse.dataset import Serving
 from lakehouse.dynamodb import sync
 from lakehouse.dynamodb import table as door
+from lakehouse.dynamodb.items import Encoded
 from lakehouse.dynamodb.table import Cursor, ItemTable, Throttled
 from lakehouse.lake import KeyChanged
 from lakehouse_tests.dynamodb.conftest import Shop, prices
@@ -51,9 +54,14 @@ def test_a_rejected_row_that_becomes_fit_arrives_and_is_rejected_no_more(shop: S
 def test_what_dynamodb_itself_refuses_leaves_a_tombstone_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.sell({"a": 1, "b": 1})
     shop.publish()
-    real = door.to_item
-    padding = {"padding": {"S": "x" * 410_000}}
-    monkeypatch.setattr(door, "to_item", lambda row, key: real(row, key) | (padding if row["sku"] == "a" else {}))
+    real = door.encode
+
+    def padded(rows: pl.DataFrame, key: list[str]) -> Iterator[Encoded]:
+        padding = f',"padding":{{"S":"{"x" * 410_000}"}}}}'
+        for row in real(rows, key):
+            yield replace(row, text=f"{str(row.text)[:-1]}{padding}") if row.name == "a" else row
+
+    monkeypatch.setattr(door, "encode", padded)
     shop.sell({"a": 2, "b": 2})
     written = shop.publish()
     assert written is not None
@@ -104,9 +112,9 @@ def test_a_table_is_loaded_whole_by_the_hundred(shop: Shop) -> None:
 def test_a_load_by_the_hundred_leaves_what_is_newer_and_writes_the_rest(shop: Shop) -> None:
     shop.items.ensure()
     newer = [{"sku": f"sku-{n}", "price": -1} for n in range(0, 200, 3)]
-    shop.items.write(newer, ["sku-1"], key=["sku"], number=9)
+    shop.items.write([pl.DataFrame(newer)], ["sku-1"], key=["sku"], number=9)
     older = [{"sku": f"sku-{n}", "price": n} for n in range(200)]
-    written = shop.items.write(older, [], key=["sku"], number=8, together=True)
+    written = shop.items.write([pl.DataFrame(older)], [], key=["sku"], number=8, together=True)
     assert (written.put, written.stale) == (132, 68)
     expected = {f"sku-{n}": -1 if n % 3 == 0 else n for n in range(200) if n != 1}
     assert shop.shown() == expected
@@ -137,7 +145,7 @@ def test_a_load_of_several_batches_that_breaks_off_is_begun_again(
 def test_more_than_a_transaction_holds_is_written_one_by_one(shop: Shop) -> None:
     shop.items.ensure()
     large = [{"sku": f"sku-{n}", "text": "x" * 60_000} for n in range(100)]
-    assert shop.items.write(large, [], key=["sku"], number=1, together=True).put == 100
+    assert shop.items.write([pl.DataFrame(large)], [], key=["sku"], number=1, together=True).put == 100
 
 
 @pytest.mark.parametrize("code", ["TransactionConflictException", "InternalServerError"])
@@ -145,7 +153,7 @@ def test_a_put_in_conflict_with_a_transaction_is_tried_again(shop: Shop, code: s
     shop.items.ensure()
     rows = [{"sku": f"sku-{n}"} for n in range(60)]
     with refused(shop.items.client, code, share=0.3):
-        assert shop.items.write(rows, [], key=["sku"], number=1).put == 60
+        assert shop.items.write([pl.DataFrame(rows)], [], key=["sku"], number=1).put == 60
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "by-change"])
@@ -193,7 +201,7 @@ def test_a_put_is_tried_a_bounded_number_of_times_and_botocore_adds_none(
     pauses: list[int] = []
     monkeypatch.setattr(door, "_pause", pauses.append)
     with refused(shop.items.client, THROTTLE) as tried, pytest.raises(Throttled):
-        shop.items.write([{"sku": "a"}], [], key=["sku"], number=1)
+        shop.items.write([pl.DataFrame({"sku": "a"})], [], key=["sku"], number=1)
     assert tried["PutItem"] == door.ATTEMPTS
     assert pauses == list(range(door.ATTEMPTS))
 
@@ -492,7 +500,7 @@ def test_what_a_later_publish_is_writing_is_left_to_its_own_check(shop: Shop) ->
     cursor = shop.items.cursor()
     assert written is not None
     assert cursor is not None
-    shop.items.write([{"sku": "a", "price": 3}], [], key=["sku"], number=cursor.number + 1)
+    shop.items.write([pl.DataFrame({"sku": "a", "price": 3})], [], key=["sku"], number=cursor.number + 1)
     assert sync.verify_written(shop.lake, shop.serving, shop.items, written) == []
 
 

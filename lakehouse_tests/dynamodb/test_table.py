@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import polars as pl
 import pytest
 from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
@@ -25,7 +26,7 @@ def items(local: dict[str, str]) -> ItemTable:
 
 
 def write(items: ItemTable, number: int, *puts: dict[str, Any], deletes: tuple[str, ...] = ()) -> Written:
-    return items.write(puts, deletes, key=["k"], number=number)
+    return items.write([pl.DataFrame(puts)] if puts else [], deletes, key=["k"], number=number)
 
 
 def test_an_older_version_never_wins(items: ItemTable) -> None:
@@ -67,7 +68,7 @@ def test_reserved_words_are_fine_as_columns(items: ItemTable) -> None:
 
 
 def test_a_row_that_does_not_fit_is_told_and_the_others_are_written(items: ItemTable) -> None:
-    written = write(items, 1, {"k": "a", "v": float("nan")}, {"k": "b", "v": "x" * 500_000}, {"k": "c"})
+    written = write(items, 1, {"k": "a", "v": float("nan")}, {"k": "b", "t": "x" * 500_000}, {"k": "c"})
     assert written.put == 1
     assert len(written.rejected) == 2
 
@@ -113,7 +114,7 @@ def test_the_readmes_lines_read_what_stands_and_no_tombstone(local: dict[str, st
     items.ensure()
     items.advance(None, Cursor("t", 1, 1))
     rows = [{"customer": "ann", "spent": 10}, {"customer": "bob", "spent": 5}]
-    items.write(rows, [], key=["customer"], number=1)
+    items.write([pl.DataFrame(rows)], [], key=["customer"], number=1)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     (lines,) = [block for block in blocks if "get_item" in block]
     found: dict[str, Any] = {"boto3": boto3, "Attr": Attr}
