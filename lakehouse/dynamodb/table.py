@@ -30,6 +30,7 @@ from lakehouse.dynamodb.items import (
     to_row,
 )
 from lakehouse.dynamodb.pace import Pace
+from lakehouse.dynamodb.wire import Wire
 
 EPOCH = 1 << 24  # together below 2**53, so that a client that reads numbers as floats sees them exactly
 TOMBSTONE_SECONDS = 7 * 24 * 3600
@@ -112,23 +113,13 @@ class Change:
     reason: str | None = None
 
 
-class Made(dict[str, Any]):
-    """A part of a request whose whole body is made already: botocore signs and sends that instead."""
-
-    def __init__(self, body: str, **part: Any) -> None:
-        super().__init__(part)
-        self.body = body.encode()
-
-
 class ItemTable:
     """One DynamoDB table of items, keyed by `_key`. Make its client with `CONFIG`."""
 
     def __init__(self, client: Any, name: str) -> None:
         self.client = client
         self.name = name
-        for verb in ("PutItem", "TransactWriteItems"):
-            for event, handler in (("before-parameter-build", _keep_body), ("before-call", _hand_body)):
-                client.meta.events.register(f"{event}.dynamodb.{verb}", handler, unique_id=f"made-{event}-{verb}")
+        self._wire = Wire(client)
 
     def ensure(self) -> None:
         """Create the table: on demand, restorable to any second, its tombstones expiring.
@@ -190,7 +181,11 @@ class ItemTable:
                 "ExpressionAttributeNames": {"#n": "number", "#t": "table_id"},
                 "ExpressionAttributeValues": {":old": {"N": str(old.number)}, ":id": {"S": old.table_id}},
             }
-        return self._put(item, condition)
+        try:
+            self._call("put_item", Item=item, **condition)
+        except self.client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
 
     def write(
         self,
@@ -298,10 +293,10 @@ class ItemTable:
         if len(batch) == 1:
             return [self._alone(batch[0], number, pace)]
         puts = ",".join(f'{{"Put":{self._newer(change, number)}}}' for change in batch)
-        body = Made(f'{{"TransactItems":[{puts}]}}', Put={"TableName": self.name, "Item": {}})
+        body = f'{{"TransactItems":[{puts}]}}'.encode()
         stale = [False] * len(batch)
         try:
-            _patiently(lambda b: self.client.transact_write_items(TransactItems=[b]), body, pace, len(batch))
+            _patiently(lambda b: self._wire.send("TransactWriteItems", b), body, pace, len(batch))
             return [(change, True) for change in batch]
         except self.client.exceptions.TransactionCanceledException as error:
             stale = [reason == "ConditionalCheckFailed" for reason in _reasons(error)]
@@ -316,16 +311,19 @@ class ItemTable:
 
     def _alone(self, change: Change, number: int, pace: Pace) -> tuple[Change, bool]:
         """As `_together`; a put that DynamoDB refuses becomes a tombstone with the reason."""
-        body = Made(self._newer(change, number))
         try:
-            _patiently(lambda b: self.client.put_item(TableName=self.name, Item=b), body, pace)
-        except self.client.exceptions.ConditionalCheckFailedException:
-            return change, False
+            return change, self._put(change, number, pace)
         except ClientError as error:
             if _code(error) != INVALID or not change.is_put:
                 raise
             return self._alone(_tombstone(change.key, str(error.response["Error"]["Message"])), number, pace)
-        return change, True
+
+    def _put(self, change: Change, number: int, pace: Pace) -> bool:
+        try:
+            _patiently(lambda b: self._wire.send("PutItem", b), self._newer(change, number).encode(), pace)
+        except self.client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
 
     def _newer(self, change: Change, number: int) -> str:
         """The put of an item, on condition that no newer version stands there, as JSON."""
@@ -334,25 +332,8 @@ class ItemTable:
         values = f'"ExpressionAttributeValues":{{":v":{version}}}'
         return f'{{"TableName":"{self.name}","Item":{item},{CONDITION},{values}}}'
 
-    def _put(self, item: Item, condition: dict[str, Any]) -> bool:
-        try:
-            self._call("put_item", Item=item, **condition)
-        except self.client.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
-
     def _call(self, verb: str, **request: Any) -> Any:
         return _patiently(lambda r: getattr(self.client, verb)(TableName=self.name, **r), request)
-
-
-def _keep_body(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-    part = params["Item"] if "Item" in params else params["TransactItems"][0]
-    if isinstance(part, Made):
-        context["made"] = part.body
-
-
-def _hand_body(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-    params["body"] = context.get("made", params["body"])
 
 
 def _changes(

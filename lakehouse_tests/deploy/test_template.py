@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 from cfnlint.decode import decode
 
 from lakehouse.dataset import load
@@ -97,10 +98,15 @@ def watched(road: Road) -> list[tuple[str, str]]:
 
         return listen
 
+    def sent(request: AWSPreparedRequest, event_name: str, **_: Any) -> None:
+        action = f"dynamodb:{event_name.rpartition('.')[2]}"
+        name = f"arn:aws:dynamodb:us-east-1:000000000000:table/{table_in(json.loads(request.body))}"
+        seen.append((INSTEAD.get(action, action), name))
+
+    road.dynamodb.meta.events.register("before-send.dynamodb", sent)
     for client, name_of in (
         (road.bucket.client, lambda p: f"arn:aws:s3:::{'/'.join([p['Bucket'], *filter(None, [p.get('Key')])])}"),
         (road.queue.client, lambda p: f"arn:aws:sqs:us-east-1:000000000000:{p['QueueUrl'].rsplit('/', 1)[1]}"),
-        (road.dynamodb, lambda p: f"arn:aws:dynamodb:us-east-1:000000000000:table/{table_in(p)}"),
     ):
         service = client.meta.service_model.service_name
         client.meta.events.register(f"before-parameter-build.{service}", note(service, name_of))

@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSResponse
 
 WRITES = frozenset({"PutItem", "TransactWriteItems"})
 CALLS = WRITES | {"GetItem", "BatchGetItem", "Scan"}
+THROTTLE = "ProvisionedThroughputExceededException"
 
 
 class _Raw(io.BytesIO):

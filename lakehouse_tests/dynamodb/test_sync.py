@@ -19,10 +19,9 @@ from lakehouse.dynamodb.items import Encoded
 from lakehouse.dynamodb.table import Cursor, ItemTable, Throttled
 from lakehouse.lake import KeyChanged
 from lakehouse_tests.dynamodb.conftest import Shop, prices
-from lakehouse_tests.dynamodb.faults import CALLS, WRITES, cancelled, refused, unread
+from lakehouse_tests.dynamodb.faults import CALLS, THROTTLE, WRITES, cancelled, refused, unread
 
 NAN = float("nan")
-THROTTLE = "ProvisionedThroughputExceededException"
 
 
 def test_a_row_that_no_longer_fits_takes_its_old_item_away(shop: Shop) -> None:

@@ -1,6 +1,5 @@
 """The item table, against the local AWS."""
 
-import random
 import re
 import uuid
 from pathlib import Path
@@ -10,10 +9,10 @@ import boto3
 import polars as pl
 import pytest
 from boto3.dynamodb.conditions import Attr
-from botocore.exceptions import ClientError
 
 from lakehouse.dynamodb import table as door
 from lakehouse.dynamodb.table import CONFIG, Cursor, ItemTable, Throttled, Written
+from lakehouse_tests.dynamodb.faults import THROTTLE, refused
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -82,30 +81,15 @@ def test_the_cursor_is_moved_only_from_where_it_was_seen(items: ItemTable) -> No
     assert items.cursor() == second
 
 
-def throttle(client: Any, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse a share of all puts, as DynamoDB does."""
-    dice, real = random.Random(0), client.put_item
-
-    def put_item(**request: Any) -> Any:
-        if dice.random() < share:
-            raise ClientError(
-                {"Error": {"Code": "ProvisionedThroughputExceededException", "Message": ""}}, "PutItem"
-            )
-        return real(**request)
-
-    monkeypatch.setattr(client, "put_item", put_item)
-
-
-def test_thirty_percent_throttles_lose_nothing(items: ItemTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    throttle(items.client, 0.3, monkeypatch)
-    assert write(items, 1, *({"k": str(n)} for n in range(100))).put == 100
+def test_thirty_percent_throttles_lose_nothing(items: ItemTable) -> None:
+    with refused(items.client, THROTTLE, share=0.3):
+        assert write(items, 1, *({"k": str(n)} for n in range(100))).put == 100
     assert len(list(items.scan())) == 100
 
 
 def test_endless_throttling_is_transient_and_raised(items: ItemTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    throttle(items.client, 1.0, monkeypatch)
     monkeypatch.setattr(door, "ATTEMPTS", 3)
-    with pytest.raises(Throttled):
+    with refused(items.client, THROTTLE), pytest.raises(Throttled):
         write(items, 1, {"k": "a"})
 
 
