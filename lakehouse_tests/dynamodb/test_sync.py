@@ -141,6 +141,14 @@ def test_a_load_of_several_batches_that_breaks_off_is_begun_again(
     assert shop.agrees()
 
 
+def test_a_throttled_transaction_is_sent_again_and_not_put_one_by_one(shop: Shop) -> None:
+    shop.items.ensure()
+    rows = [{"sku": f"sku-{n}"} for n in range(500)]
+    with cancelled(shop.items.client, 0.5), refused(shop.items.client, "", share=0) as tried:
+        assert shop.items.write([pl.DataFrame(rows)], [], key=["sku"], number=1, together=True).put == 500
+    assert tried["PutItem"] == 0
+
+
 def test_more_than_a_transaction_holds_is_written_one_by_one(shop: Shop) -> None:
     shop.items.ensure()
     large = [{"sku": f"sku-{n}", "text": "x" * 60_000} for n in range(100)]
