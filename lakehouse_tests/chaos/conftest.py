@@ -23,6 +23,7 @@ from lakehouse_tests.conftest import Road
 from lakehouse_tests.oracle import Files
 from lakehouse_tests.test_road import check
 
+LAST_WORDS = 6000
 OURS = ("AWS_", "LAKEHOUSE_", "DAGSTER_")
 VISIBILITY = {"VisibilityTimeout": "10"}
 """The messages of a dead sensor come back after this; the template's 60 seconds would only be waited for."""
@@ -102,7 +103,12 @@ class House:
             time.sleep(0.05)
 
     def comes_right(self, patience: float = 120) -> float:
-        return comes_right(self.road, self.files, patience)
+        """As the function; where it does not, what Dagster said last is told with the failure."""
+        try:
+            return comes_right(self.road, self.files, patience)
+        except BaseException:
+            print((self.home / "dagster.log").read_text()[-LAST_WORDS:])
+            raise
 
 
 @pytest.fixture(scope="module")
