@@ -4,7 +4,7 @@
 
 So many datasets like the README's, each with a serving table that is published, over the local AWS; a file of each
 has come all the way. Then ticks find nothing to receive and nothing that lags. Milliseconds of processor time of
-the process in which a tick's code runs, a new one for each number; Dagster's own and the local AWS's are not in it.
+the process in which a tick's code runs, one for each number; Dagster's own and the local AWS's are not in it.
 """
 
 from __future__ import annotations
