@@ -12,7 +12,7 @@ from botocore.parsers import create_parser
 class Wire:
     """A client's own signer, credentials and HTTP session, without what it does to make a body of parameters.
 
-    That is more than half of what a put costs it. Signer and session have no public names, but every client of
+    That is about half of what a put costs it. Signer and session have no public names, but every client of
     botocore has them; the event `before-send` is emitted as a client does.
     """
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import boto3
+import polars as pl
 import pytest
 
+from lakehouse.dynamodb import pace, table
 from lakehouse.dynamodb.pace import FREE_AFTER, Pace
+from lakehouse_tests.dynamodb.faults import granting
+
+NOBODY = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
 
 CALL = 0.0001
 
@@ -54,8 +60,8 @@ class Table:
 @pytest.mark.parametrize(("rate", "items"), [(1000, 1), (4000, 100)])
 def test_writers_follow_what_a_table_grants_and_are_seldom_refused(rate: int, items: int) -> None:
     table = Table(rate)
-    for granting in (rate, rate * 3, rate / 2):
-        table.rate = granting
+    for now in (rate, rate * 3, rate / 2):
+        table.rate = now
         table.share(10, items)
         granted, refused = table.share(20, items)
         assert granted > 0.8
@@ -87,3 +93,15 @@ def test_a_minute_after_the_last_refusal_all_are_free_again() -> None:
     table.now += FREE_AFTER + 1
     table.rate = 1e9
     assert table.share(1, 100)[0] == pytest.approx(100 / CALL / 1e9, rel=0.01)
+
+
+def test_a_load_keeps_to_what_its_table_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "SPELL", 0.05)
+    monkeypatch.setattr(table, "_pause", lambda _: None)
+    monkeypatch.setattr(table, "ATTEMPTS", 1000)
+    client = boto3.client("dynamodb", region_name="eu-west-1", config=table.CONFIG, **NOBODY)
+    rows = pl.DataFrame({"k": [str(n) for n in range(3000)]})
+    with granting(client, 10_000) as told:
+        assert table.ItemTable(client, "t").write([rows], [], key=["k"], number=1, together=True).put == 3000
+    assert told["granted"] == 3000
+    assert told["refused"] < 3000
