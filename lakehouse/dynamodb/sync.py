@@ -287,9 +287,16 @@ def verify_written(lake: Lake, serving: Serving, items: ItemTable, written: Writ
     keys = pl.DataFrame(written.keys, schema={k: kinds[k] for k in serving.keys}, orient="row")
     held = list(items.fetch(_names(keys.iter_rows(named=True), serving.keys)))
     later = {i[KEY]["S"] for i in held if int(i.get(VERSION, {"N": "0"})["N"]) > cursor.number}
-    rows = table.join(keys.lazy(), on=serving.keys, how="semi").collect()
+    rows = _near(table, keys).join(keys.lazy(), on=serving.keys, how="semi").collect()
     found = _compare(lake, serving, rows, [i for i in held if DELETED not in i])
     return [one for one in found if one.key not in later]
+
+
+def _near(rows: pl.LazyFrame, keys: pl.DataFrame) -> pl.LazyFrame:
+    """The rows between the least and the largest of the keys: no file is read whose statistics lie outside."""
+    kinds = {k: t for k, t in keys.schema.items() if t == pl.String or t.is_integer() or t.is_temporal()}
+    ends = ((k, pl.lit(keys[k].min(), t), pl.lit(keys[k].max(), t)) for k, t in kinds.items())
+    return rows.filter([pl.col(k).is_between(least, most) for k, least, most in ends])
 
 
 def _at(source: Table, cursor: Cursor) -> Table:

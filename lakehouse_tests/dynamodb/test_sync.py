@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -487,6 +488,20 @@ def test_a_run_checks_just_the_keys_that_it_wrote(shop: Shop) -> None:
     shop.items.client.delete_item(TableName=shop.items.name, Key={"_key": {"S": sku}})
     (found,) = sync.verify_written(shop.lake, shop.serving, shop.items, written)
     assert (found.key, found.item) == (sku, None)
+
+
+def test_a_run_checks_its_keys_without_a_look_at_files_that_hold_none_of_them(shop: Shop) -> None:
+    shop.sell({"a": 1})
+    shop.publish()
+    table = shop.lake.open("serving/prices")
+    assert table is not None
+    far = [Path(uri) for uri in table.delta.file_uris()]
+    shop.sell({"z": 1})
+    written = shop.publish()
+    assert written is not None
+    for file in far:
+        file.unlink()
+    assert sync.verify_written(shop.lake, shop.serving, shop.items, written) == []
 
 
 def test_a_deleted_key_and_a_rejected_one_are_no_difference_to_a_run(shop: Shop) -> None:
