@@ -66,7 +66,8 @@ class Encoded:
 def encode(rows: pl.DataFrame, key: Sequence[str]) -> Iterator[Encoded]:
     """Every row as an item in DynamoDB's own notation, the columns' types deciding; none raises.
 
-    Dates and times are ISO 8601 text, a binary is base64. Numbers have the digits that they are printed with.
+    Dates and times are ISO 8601 text, a binary is base64. A float has the fewest digits that make it again, a
+    decimal all those of its scale.
     """
     taken = [c for c in rows.columns if c in RESERVED]
     reserved = f"reserved column names: {', '.join(taken)}" if taken else None
@@ -163,13 +164,13 @@ def _known(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
 
 def _digits(value: pl.Expr) -> pl.Expr:
     """The shortest digits that make the same float again."""
-    large = value.abs()
+    size = value.abs()
     return (
         pl.when(value.is_nan())
         .then(pl.lit(f"{UNFIT}nan is no number in DynamoDB{UNFIT}"))
         .when(value.is_infinite())
         .then(_around(UNFIT, value.cast(pl.String), f" is no number in DynamoDB{UNFIT}"))
-        .when((large >= 1e126) | (large < 1e-130) & (large > 0))
+        .when((size >= 1e126) | (size < 1e-130) & (size > 0))
         .then(pl.lit(f"{UNFIT}a number outside 1E-130 to 9.9E+125{UNFIT}"))
         .otherwise(value.cast(pl.String))
     )
