@@ -241,7 +241,7 @@ def test_a_stale_writer_resumed_after_a_newer_one_changes_nothing(road: Road) ->
     table = road.items(one)
     cursor = table.cursor()
     assert cursor is not None
-    late = [{"carrier": "AA", "flights": 0}]
+    late = [pl.DataFrame({"carrier": ["AA"], "flights": [0]})]
     written = table.write(late, ["UA"], key=["carrier"], number=cursor.number - 1)
     assert (written.put, written.deleted, written.stale) == (0, 0, 2)
     check(road, sample.FILES)
