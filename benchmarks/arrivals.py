@@ -4,8 +4,8 @@
 
 Dense: an hour of weather (three NDJSON rows) lands again and again with a temperature that counts up; a file has
 arrived when the item of its hour tells its temperature or a later one's. Printed: seconds from landing to item, by
-third of the time, since a backlog that grows shows there. Burst: so many files of three flights land as fast as the
-local AWS takes them. Printed: files a second, from the first upload until every table and item is up to them.
+third of the time, since a backlog that grows shows there. Burst: so many files of three flights land as fast as
+the local AWS takes them. Printed: files a second, from the first upload until every table and item is up to them.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ def main() -> None:
         place = here()
         prepare(place, wait)
         took, landing = burst(place, options.burst)
-    print(
-        f"\nburst: {options.burst:,} files, landed in {landing:.1f} s; all carried in {took:.1f} s from the first on"
-    )
+    print(f"\nburst: {options.burst:,} files landed in {landing:.1f} s; from the first on, all carried in {took:.1f} s")
     print(f"{options.burst / took:.0f} files a second")
 
 
