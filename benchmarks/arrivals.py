@@ -51,7 +51,7 @@ def main() -> None:
         place = here()
         prepare(place, wait)
         took, landing = burst(place, options.burst)
-    print(f"\nburst: {options.burst:,} files landed in {landing:.1f} s; all were carried {took:.1f} s after the first")
+    print(f"\nburst: {options.burst:,} files landed in {landing:.1f} s; all carried {took:.1f} s after the first")
     print(f"{options.burst / took:.0f} files a second")
 
 
