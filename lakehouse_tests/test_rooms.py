@@ -32,9 +32,9 @@ def test_no_engine_room_imports_dagster() -> None:
 
 
 HEAVY = {
-    *("polars", "deltalake", "dataframely", "pyarrow", "numpy", "scipy", "boto3", "botocore", "dagster", "dagster_aws"),
-    *("lightgbm", "altair", "vl_convert", "pandas", "sqlglot", "pypdf", "PIL", "bs4", "prompt_toolkit", "pysail"),
-    *("pyspark", "opentelemetry", "fastavro", "fastexcel", "lxml"),
+    *("polars", "deltalake", "dataframely", "pyarrow", "numpy", "scipy", "boto3", "botocore", "dagster"),
+    *("dagster_aws", "lightgbm", "altair", "vl_convert", "pandas", "sqlglot", "pypdf", "PIL", "bs4"),
+    *("prompt_toolkit", "pysail", "pyspark", "opentelemetry", "fastavro", "fastexcel", "lxml"),
 }
 TABLES = {"polars", "deltalake", "dataframely", "numpy", "botocore"}
 PULLS = {
