@@ -405,7 +405,8 @@ MUTATIONS = [
         "landing/columnar.py",
         "if source.tell() < len(body):",
         "if False:",
-        f"{TYPED}::what_is_cut_or_not_what_it_says_is_refused[a.arrows-body7-form7-ends 4 bytes before its object]",
+        f"{TYPED}::what_is_cut_or_not_what_it_says_is_refused[a.arrows-body7-form7-ends 4 bytes before its "
+        "object]",
     ),
     swap(
         "rows of nothing count for nothing",
