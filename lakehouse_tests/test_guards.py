@@ -379,6 +379,13 @@ MUTATIONS = [
         "landing/test_archives.py::the_members_of_an_archive_arrive_as_objects_of_their_own[flights/a.zip-zipped]",
     ),
     swap(
+        "room for every column that a file brings",
+        "layers/rescued.py",
+        "return new[max(0, room) :]",
+        "return []",
+        f"{EVOLUTION}::ever_new_columns_stop_at_a_bound_and_no_value_is_lost[one by one-in order]",
+    ),
+    swap(
         "cells between others take nothing",
         "landing/workbook.py",
         "budget.spend(CELL * ",

@@ -131,6 +131,14 @@ def test_the_sheets_of_a_workbook_live_as_objects_of_their_own(road: Road) -> No
     assert shops(road) == {("z", 3)}
 
 
+def test_what_was_read_is_read_again_once_its_format_is_declared(road: Road) -> None:
+    dataset = stocked(road)
+    assert take(road, files.workbook({"s": [["Stock", "of May"], HEADER, ["x", 1]]}))[f"{KEY}!/s"][1] == 2
+    road.datasets["stock"] = dataclasses.replace(dataset, format=Excel(skip=1))
+    road.hops()
+    assert shops(road) == {("x", 1)}
+
+
 def test_what_is_no_workbook_is_refused_whole_and_a_csv_of_another_name_is_not(road: Road) -> None:
     dataset = stocked(road)
     book = files.workbook({"s": [HEADER, ["x", 1]]})
