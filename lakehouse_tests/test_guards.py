@@ -511,9 +511,9 @@ MUTATIONS = [
     swap(
         "a rerouting is done before its last part",
         "landing/inbox.py",
-        "marks={ROUTES: routes} if last else {}",
+        "marks={ROUTES: routes} if len(part) == len(astray) else {}",
         "marks={ROUTES: routes}",
-        "test_undeclared.py::a_rerouting_that_dies_begins_anew_and_doubles_nothing",
+        "test_undeclared.py::a_rerouting_goes_on_where_one_before_it_left_off_or_died_and_doubles_nothing",
     ),
     swap(
         "a rerouting takes another bucket's objects",
