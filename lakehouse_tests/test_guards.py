@@ -416,6 +416,13 @@ MUTATIONS = [
         "object]",
     ),
     swap(
+        "a lie about a length is taken for a lack of memory",
+        "landing/columnar.py",
+        "except pa.ArrowMemoryError as error:",
+        "except KeyboardInterrupt as error:",
+        f"{TYPED}::a_length_that_no_memory_holds_is_the_files_fault",
+    ),
+    swap(
         "rows of nothing count for nothing",
         "landing/columnar.py",
         "max(batch.nbytes, batch.num_rows * ROW)",

@@ -64,13 +64,19 @@ def typed(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _table(schema: pa.Schema, batches: Iterable[Any], budget: Budget) -> pl.DataFrame:
-    """The batches as one table, each within the budget and sound by itself."""
+    """The batches as one table, each within the budget and sound by itself.
+
+    A system that gives memory before it has it denies only what nothing could hold: a length that is a lie.
+    """
     check_names(schema.names)
     taken = []
-    for batch in batches:
-        budget.spend(max(batch.nbytes, batch.num_rows * ROW))
-        batch.validate(full=True)
-        taken.append(batch)
+    try:
+        for batch in batches:
+            budget.spend(max(batch.nbytes, batch.num_rows * ROW))
+            batch.validate(full=True)
+            taken.append(batch)
+    except pa.ArrowMemoryError as error:
+        raise Unreadable(f"asks for more memory than there can be: {error}") from error
     rows = pl.from_arrow(pa.Table.from_batches(taken, schema))
     assert isinstance(rows, pl.DataFrame)
     return typed(rows)

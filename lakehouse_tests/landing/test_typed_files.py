@@ -196,6 +196,16 @@ def test_rows_that_take_no_bytes_are_counted_all_the_same(monkeypatch: pytest.Mo
             read("a", told)
 
 
+def test_a_length_that_no_memory_holds_is_the_files_fault() -> None:
+    table, body = pa.table({"n": [0] * 1_000}), io.BytesIO()
+    with pa.ipc.new_stream(body, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as file:
+        file.write_table(table)
+    length, lie = (8_000).to_bytes(8, "little"), (1 << 55).to_bytes(8, "little")
+    assert read("a", body.getvalue()).height == 1_000
+    with pytest.raises(Unreadable, match="more memory than there can be"):
+        read("a", body.getvalue().replace(length, lie))
+
+
 SOUND = [arrow(), arrow("lz4"), stream(), avro(), avro("deflate"), of_orc(), of_orc("uncompressed")]
 
 
