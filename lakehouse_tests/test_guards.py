@@ -393,6 +393,20 @@ MUTATIONS = [
         "landing/test_workbook.py::a_cell_far_from_all_others_is_refused_before_its_sheet_is_read",
     ),
     swap(
+        "two sheets of a name are two objects of one key",
+        "landing/workbook.py",
+        "or len(names) > len(set(names))",
+        "",
+        "landing/test_workbook.py::sheets_that_share_a_name_or_their_cells_are_refused_whole",
+    ),
+    swap(
+        "sheets that share their cells count once",
+        "landing/workbook.py",
+        "int(rows.estimated_size())",
+        "0",
+        "landing/test_workbook.py::sheets_that_share_a_name_or_their_cells_are_refused_whole",
+    ),
+    swap(
         "entities are passed over",
         "landing/markup.py",
         "if declared is None:",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import fastexcel
 import polars as pl
@@ -18,7 +19,7 @@ from lxml import etree
 
 from lakehouse.formats import Excel
 from lakehouse.landing.markup import SAFE
-from lakehouse.landing.packing import ARCHIVE_FAULTS, Budget
+from lakehouse.landing.packing import ARCHIVE_FAULTS, MEMBERS, Budget
 from lakehouse.landing.refusal import Unreadable, check_names
 
 NAMES = (".xlsx", ".xlsm")
@@ -26,8 +27,8 @@ AS_IT_COMES = Excel()
 CELL = 32
 """Bytes that a cell takes in the library that reads it, an empty one between others too."""
 PART, BOOK = "[Content_Types].xml", "xl/workbook.xml"
-PLACE = re.compile("([A-Z]+)([0-9]+)")
-TIME_OF_DAY = "^1899-12-3[01] "
+PLACE = re.compile("([A-Z]+)([0-9]+)", re.IGNORECASE)
+TIME_OF_DAY = r"^1899-12-3[01] ([0-9:.]{8,})$"
 """The day on which a mere time of day stands."""
 ERRORS = {
     "Error(Div0)": "#DIV/0!",
@@ -39,7 +40,10 @@ ERRORS = {
     "Error(Value)": "#VALUE!",
 }
 """A cell's error as its reader calls it, and as Excel does."""
+PANIC = "PanicException"
+"""What a library in Rust raises where it gives up: no `Exception`, and a type of each library's own."""
 Sheet = tuple[str, pl.DataFrame | Unreadable]
+T = TypeVar("T")
 
 
 def is_workbook(body: bytes) -> bool:
@@ -57,21 +61,34 @@ def is_workbook(body: bytes) -> bool:
 def sheets(body: bytes, budget: Budget, form: Excel = AS_IT_COMES) -> Iterator[Sheet]:
     """Each sheet by name: no rows where it has no cells. Raises `Unreadable` of the whole."""
     _check_size(body, budget)
+    book = _read(partial(fastexcel.read_excel, body))
+    if isinstance(book, Unreadable):
+        raise book
+    names = book.sheet_names
+    if len(names) > MEMBERS or len(names) > len(set(names)):
+        raise Unreadable(
+            f"a workbook of {len(names):,} sheets; {MEMBERS:,} are allowed, each with a name of its own"
+        )
+    for name in names:
+        rows = _read(partial(_rows, book, name, form))
+        budget.spend(0 if isinstance(rows, Unreadable) else int(rows.estimated_size()))
+        yield name, rows
+
+
+def _read(work: Callable[[], T]) -> T | Unreadable:
+    """What the work gives, or why the bytes are to blame that it gives nothing: a panic of its library, too."""
     try:
-        book = fastexcel.read_excel(body)
-    except Exception as error:
-        raise Unreadable(f"a workbook that cannot be opened: {error}") from error
-    for name in book.sheet_names:
-        try:
-            yield name, _rows(book.load_sheet(name, header_row=None, dtypes="string"), form)
-        except Unreadable as error:
-            yield name, error
-        except Exception as error:  # it sees the bytes and nothing else
-            yield name, Unreadable(f"a sheet that cannot be read: {error}")
+        return work()
+    except Unreadable as error:
+        return error
+    except BaseException as error:  # it sees the bytes and nothing else
+        if isinstance(error, MemoryError) or not (isinstance(error, Exception) or type(error).__name__ == PANIC):
+            raise
+        return Unreadable(f"a workbook that cannot be read: {error}")
 
 
-def _rows(sheet: Any, form: Excel) -> pl.DataFrame:
-    cells = _cells(sheet)
+def _rows(book: fastexcel.ExcelReader, name: str, form: Excel) -> pl.DataFrame:
+    cells = _cells(book.load_sheet(name, header_row=None, dtypes="string"))
     cells = cells.filter(~pl.all_horizontal(pl.all().is_null())) if cells.width else cells
     cells = cells[[c.name for c in cells if c.null_count() < len(c)]]
     if len(cells) <= form.skip:
@@ -90,7 +107,7 @@ def _cells(sheet: Any) -> pl.DataFrame:
         row, column = error.offset_position
         told.setdefault(column, {})[row] = ERRORS.get(error.detail.split("'")[-2], error.detail)
     faulty = [cells.to_series(n).scatter([*texts], [*texts.values()]) for n, texts in told.items()]
-    return cells.with_columns(faulty).with_columns(pl.all().replace("", None).str.replace(TIME_OF_DAY, ""))
+    return cells.with_columns(faulty).with_columns(pl.all().replace("", None).str.replace(TIME_OF_DAY, "$1"))
 
 
 def _check_size(body: bytes, budget: Budget) -> None:
@@ -119,7 +136,7 @@ class _Extent:
             case "c":
                 self.column += 1
                 if found := PLACE.fullmatch(attributes.get("r", "")):
-                    self.column, self.row = _number(found[1]), int(found[2])
+                    self.column, self.row = _number(found[1].upper()), int(found[2])
             case "v" | "is":
                 self.rows, self.columns = max(self.rows, self.row), max(self.columns, self.column)
 

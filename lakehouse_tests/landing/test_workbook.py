@@ -7,6 +7,7 @@ from datetime import datetime, time
 from typing import Any
 
 import dataframely as dy
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,7 +69,7 @@ def test_a_header_is_the_first_row_with_something_in_it_but_those_to_be_skipped(
 def test_a_cell_far_from_all_others_is_refused_before_its_sheet_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reader makes room for every cell between: the last there can be would take 500 GiB."""
     near = files.workbook({"s": [["a"], ["b"]]})
-    for place, limit in ((b'r="ZZ999"', 1_000_000), (b'r="XFD1048576"', 1 << 30)):
+    for place, limit in ((b'r="ZZ999"', 1_000_000), (b'r="zz999"', 1_000_000), (b'r="XFD1048576"', 1 << 30)):
         monkeypatch.setattr(packing, "LIMIT", limit)
         with pytest.raises(packing.Overrun):
             sheets(again(near, {"xl/worksheets/sheet1.xml": (b'r="A2"', place)}))
@@ -86,6 +87,37 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(packing, "LIMIT", 50_000)
     with pytest.raises(packing.Overrun, match="unpacks to more than 50,000 bytes"):
         sheets(files.workbook({"s": [["a" * 99 + str(n)] for n in range(500)]}))
+
+
+def test_sheets_that_share_a_name_or_their_cells_are_refused_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = files.workbook({"one": [["a" * 300 + str(n)] for n in range(9)], "two": []})
+    twins = again(book, {"xl/workbook.xml": (b'name="two"', b'name="one"')})
+    with pytest.raises(Unreadable, match="each with a name of its own"):
+        sheets(twins)
+    both = again(book, {"xl/workbook.xml": (b'r:id="rId2"', b'r:id="rId1"')})
+    assert len(sheets(both)["two"]) == 8
+    budget = packing.Budget()
+    list(workbook.sheets(book, budget))
+    monkeypatch.setattr(packing, "LIMIT", packing.LIMIT - budget.left + 100)
+    with pytest.raises(packing.Overrun):
+        sheets(both)
+
+
+def test_a_panic_of_the_reading_library_is_the_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        pass
+
+    def giving_up(*_: object) -> pl.DataFrame:
+        raise raised("gone")
+
+    monkeypatch.setattr(workbook, "_rows", giving_up)
+    book = files.workbook({"s": [["a"]]})
+    raised: type[BaseException] = PanicException
+    ((_, told),) = workbook.sheets(book, packing.Budget())
+    assert str(told) == "a workbook that cannot be read: gone"
+    raised = MemoryError
+    with pytest.raises(MemoryError):
+        sheets(book)
 
 
 class Stock(dy.Schema):
@@ -151,7 +183,7 @@ def test_what_is_no_workbook_is_refused_whole_and_a_csv_of_another_name_is_not(r
     refused = {
         "stock/a.docx": (word.getvalue(), "an Office document that is no workbook"),
         "stock/b.xlsx": (b"shop,count\nx,1\n", "named or declared as Excel, its content is not"),
-        "stock/c.xlsx": (lost, "a workbook that cannot be opened"),
+        "stock/c.xlsx": (lost, "a workbook that cannot be read"),
         "stock/d.xlsx": (book[:-30], "an archive that cannot be opened"),
     }
     for key, (body, reason) in refused.items():
