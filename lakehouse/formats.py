@@ -55,7 +55,40 @@ class Parquet:
     """Typed columns."""
 
 
-Format = Csv | Json | Lines | Parquet
+@dataclass(frozen=True)
+class Arrow:
+    """Typed columns, as a file or a stream of Arrow's own; Feather, too."""
+
+
+@dataclass(frozen=True)
+class Avro:
+    """Typed records."""
+
+
+@dataclass(frozen=True)
+class Orc:
+    """Typed columns."""
+
+
+@dataclass(frozen=True)
+class Excel:
+    """A workbook, each sheet an object of its own. `skip`: rows above the header with something in them."""
+
+    skip: int = 0
+
+    def __post_init__(self) -> None:
+        if self.skip < 0:
+            raise ValueError("skip is a number of rows, 0 or more")
+
+
+@dataclass(frozen=True)
+class Xml:
+    """Elements as records. `record`: the name of those that are, wherever they stand; None: found out."""
+
+    record: str | None = None
+
+
+Format = Csv | Json | Lines | Parquet | Arrow | Avro | Orc | Excel | Xml
 
 
 def _known(encoding: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
+from functools import cache
 
 WILD = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
 
@@ -15,8 +16,12 @@ def _tokens(glob: str) -> list[str]:
 
 def matches(glob: str, key: str) -> bool:
     """Whether the glob claims the key: `*` and `?` stay within a folder, `**` does not."""
-    pattern = "".join(WILD.get(token, re.escape(token)) for token in _tokens(glob))
-    return re.fullmatch(pattern, key, re.DOTALL) is not None
+    return _pattern(glob).fullmatch(key) is not None
+
+
+@cache
+def _pattern(glob: str) -> re.Pattern[str]:
+    return re.compile("".join(WILD.get(token, re.escape(token)) for token in _tokens(glob)), re.DOTALL)
 
 
 def claimed(glob: str) -> str:

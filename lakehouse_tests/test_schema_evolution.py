@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 
 from lakehouse.dataset import Clean, Dataset, Serving
-from lakehouse.layers import balance, raw
+from lakehouse.layers import balance, columns, raw, rescued
 from lakehouse.layers.lag import lagging
 from lakehouse_tests.conftest import Road
 
@@ -339,6 +339,45 @@ def test_an_older_record_that_comes_late_takes_no_further_column_from_the_newer(
     case = Case("late", files, [A | {"unit": "mm"}])
     take(road, case, lambda names: names[::-1], at_once=False)
     check(road, case)
+
+
+EVER_NEW = {
+    "1.csv": csv("id,value,a,b,c", "a,1,x,,z"),
+    "2.ndjson": ndjson({"id": "b", "value": 2, "d": {"e": 5}, "day": "2024-05-06", "": 7}, {"id": "c", "f": "g"}),
+    "3.parquet": parquet([{"id": "d", "value": 3, "few": [1, 2]}]),
+    "4.csv": csv("id,day,A,C", "e,2024-05-07,y,w"),
+}
+BROUGHT: dict[str, Row] = {
+    "a": {"a": "x", "c": "z"},
+    "b": {"d": {"e": 5}, "": 7},
+    "c": {"f": "g"},
+    "d": {"few": [1, 2]},
+    "e": {"a": "y", "c": "w"},
+}
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["in order", "in reverse"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one by one"])
+def test_ever_new_columns_stop_at_a_bound_and_no_value_is_lost(
+    road: Road, monkeypatch: pytest.MonkeyPatch, order: int, at_once: bool
+) -> None:
+    for room in (rescued, columns):
+        monkeypatch.setattr(room, "COLUMNS", 4)
+    take(road, Case("ever new", EVER_NEW, []), lambda names: names[::order], at_once)
+    names = [c for c in raw.open_raw(road.lake, "things").columns if not c.startswith("_")]
+    assert len(names) == 4
+    found = rows(road, "cleaned/things").sort("id")
+    further = [c for c in found.columns if c not in Reading.column_names() and not c.startswith("_")]
+    assert len(further) == 1
+    told = {}
+    for row in found.to_dicts():
+        here = {c.lower(): row[c] for c in further if row[c] is not None}
+        told[row["id"]] = here | {c.lower(): v for c, v in json.loads(row["_rescued"] or "{}").items()}
+    assert told == {i: {name: word(value) for name, value in more.items()} for i, more in BROUGHT.items()}
+    assert found["value"].to_list() == [1, 2, None, 3, None]
+    assert found["day"].to_list() == [None, date(2024, 5, 6), None, None, date(2024, 5, 7)]
+    assert balance.unbalanced(road.lake, road.datasets["things"]).is_empty()
+    assert lagging(road.lake, road.datasets, road.items) == {}
 
 
 class Sale(dy.Schema):

@@ -259,7 +259,7 @@ def test_a_dataset_of_another_name_reads_the_objects_again(landed: Road) -> None
     assert "4" not in amounts(landed, "raw/orders")
 
 
-def test_a_rerouting_that_dies_begins_anew_and_doubles_nothing(
+def test_a_rerouting_goes_on_where_one_before_it_left_off_or_died_and_doubles_nothing(
     landed: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     landed.datasets = check([*landed.datasets.values(), orders("sales")])
@@ -273,6 +273,7 @@ def test_a_rerouting_that_dies_begins_anew_and_doubles_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(Table, "append", dying)
+        assert reroute(landed) == 1
         with pytest.raises(KeyboardInterrupt):
             reroute(landed)
     landed.hops()

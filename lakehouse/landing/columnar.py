@@ -1,21 +1,92 @@
-"""self-typed files → rows: columns of their own types, each row marked `_typed`."""
+"""self-typed files → rows: columns of their own types, each row marked `_typed`.
+
+What Arrow's library makes of bytes that nobody vouches for is checked before anything else looks at it.
+"""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
-from lakehouse.formats import Parquet
-from lakehouse.landing.refusal import check_names
+from lakehouse.landing.packing import Budget
+from lakehouse.landing.refusal import Unreadable, check_names
 
-PARQUET = Parquet()
-
-
-def read_parquet(body: bytes, _: Parquet = PARQUET) -> pl.DataFrame:
-    return _typed(pl.read_parquet(io.BytesIO(body)))
+ROW = 8
+"""Bytes that a row counts for at least: one of nulls alone takes none, and a file may claim any number of them."""
 
 
-def _typed(rows: pl.DataFrame) -> pl.DataFrame:
+def is_parquet(body: bytes) -> bool:
+    return body.startswith(b"PAR1") and body.endswith(b"PAR1") and len(body) >= 12
+
+
+def is_arrow(body: bytes) -> bool:
+    return _is_arrow_file(body) or _is_arrow_stream(body)
+
+
+def is_orc(body: bytes) -> bool:
+    return body.startswith(b"ORC") and body[-4:-1] == b"ORC" and len(body) > 4
+
+
+def read_parquet(body: bytes, _: Budget) -> pl.DataFrame:
+    return typed(pl.read_parquet(io.BytesIO(body)))
+
+
+def read_arrow(body: bytes, budget: Budget) -> pl.DataFrame:
+    """A file or a stream. A stream that ends before its bytes do is refused: what follows would be lost."""
+    if _is_arrow_file(body):
+        file = pa.ipc.open_file(pa.py_buffer(body))
+        return _table(file.schema, (file.get_batch(n) for n in range(file.num_record_batches)), budget)
+    source = pa.BufferReader(body)
+    stream = pa.ipc.open_stream(source)
+    rows = _table(stream.schema, stream, budget)
+    if source.tell() < len(body):
+        raise Unreadable(f"an Arrow stream that ends {len(body) - source.tell():,} bytes before its object")
+    return rows
+
+
+def read_orc(body: bytes, budget: Budget) -> pl.DataFrame:
+    from pyarrow.orc import ORCFile
+
+    file = ORCFile(io.BytesIO(body))
+    rows = _table(file.schema, (file.read_stripe(n) for n in range(file.nstripes)), budget)
+    if len(rows) != file.nrows:
+        raise Unreadable(f"it tells of {file.nrows:,} rows and has {len(rows):,}")
+    return rows
+
+
+def typed(rows: pl.DataFrame) -> pl.DataFrame:
     check_names(rows.columns)
     return rows.with_columns(_typed=pl.lit(True))
+
+
+def _table(schema: pa.Schema, batches: Iterable[Any], budget: Budget) -> pl.DataFrame:
+    """The batches as one table, each within the budget and sound by itself.
+
+    A system that gives memory before it has it denies only what nothing could hold: a length that is a lie.
+    """
+    check_names(schema.names)
+    taken = []
+    try:
+        for batch in batches:
+            budget.spend(max(batch.nbytes, batch.num_rows * ROW))
+            batch.validate(full=True)
+            taken.append(batch)
+    except pa.ArrowMemoryError as error:
+        raise Unreadable(f"asks for more memory than there can be: {error}") from error
+    rows = pl.from_arrow(pa.Table.from_batches(taken, schema))
+    assert isinstance(rows, pl.DataFrame)
+    return typed(rows)
+
+
+def _is_arrow_file(body: bytes) -> bool:
+    return body.startswith(b"ARROW1\0\0") and body.endswith(b"ARROW1")
+
+
+def _is_arrow_stream(body: bytes) -> bool:
+    """Whether it begins with a message: a mark, and the length of what tells it, a multiple of 8."""
+    length = int.from_bytes(body[4:8], "little")
+    return body.startswith(b"\xff\xff\xff\xff") and 0 < length <= len(body) and not length % 8

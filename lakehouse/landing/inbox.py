@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 
 import polars as pl
 
@@ -28,7 +29,7 @@ REACH = 500
 ROUTES = "routes"
 """The mark that tells by which datasets the events were last routed."""
 REROUTED = 10_000
-"""Objects that one commit sends another way."""
+"""Objects that one tick sends another way."""
 TIME = pl.Datetime("us", "UTC")
 SCHEMA = schema(
     {
@@ -132,23 +133,21 @@ def placed(key: str, datasets: dict[str, Dataset], known: set[str] | None) -> tu
 
 
 def reroute(lake: Lake, bucket: str, datasets: dict[str, Dataset], *, prefixes: bool = True) -> int:
-    """Once after the datasets changed: announce what lies elsewhere than it now belongs; gives how many objects.
+    """After the datasets changed: announce what lies elsewhere than it now belongs; gives how many objects.
 
-    What belongs to a dataset by whose name its prefix already had a table lies there. The mark goes with the last
-    part: who dies before it begins anew, and an object announced twice is looked at twice.
+    What belongs to a dataset by whose name its prefix already had a table lies there. A call sends `REROUTED`
+    objects at most, and leaves the mark once none is left; an object announced twice is looked at twice.
     """
     box = lake.open(NAME)
     routes = stamp(*sorted(f"{d.name} {d.landing}" for d in datasets.values()), str(prefixes))
     if box is None or box.mark(ROUTES) == routes:
         return 0
     known = undeclared.known(box, datasets) if prefixes else None
-    astray = [*_astray(box, bucket, datasets, known)]
-    for start in range(0, len(astray) or 1, REROUTED):
-        part = astray[start : start + REROUTED]
-        last = start + REROUTED >= len(astray)
-        box.append(_announced(part, "reroute"), marks={ROUTES: routes} if last else {})
+    astray = [*islice(_astray(box, bucket, datasets, known), REROUTED + 1)]
+    part = astray[:REROUTED]
+    box.append(_announced(part, "reroute"), marks={ROUTES: routes} if len(part) == len(astray) else {})
     tidy(box)
-    return len(astray)
+    return len(part)
 
 
 def _astray(

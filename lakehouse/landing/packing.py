@@ -48,11 +48,14 @@ class Budget:
         """All that is in a stream; a faulty one costs what it gave. Raises `Overrun` where that is too much."""
         found = io.BytesIO()
         while part := stream.read(min(PART, self.left + 1)):
-            if len(part) > self.left:
-                raise Overrun(f"unpacks to more than {LIMIT:,} bytes")
-            self.left -= len(part)
+            self.spend(len(part))
             found.write(part)
         return found.getvalue()
+
+    def spend(self, size: int) -> None:
+        if size > self.left:
+            raise Overrun(f"unpacks to more than {LIMIT:,} bytes")
+        self.left -= size
 
 
 def _zstd(body: IO[bytes]) -> Any:

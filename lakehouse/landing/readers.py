@@ -13,12 +13,15 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
-from lakehouse.formats import Csv, Format, Json, Lines, Parquet
+from lakehouse.formats import Arrow, Avro, Csv, Excel, Format, Json, Lines, Orc, Parquet, Xml
 from lakehouse.landing import packing
-from lakehouse.landing.columnar import read_parquet
+from lakehouse.landing.avro import is_avro, read_avro
+from lakehouse.landing.columnar import is_arrow, is_orc, is_parquet, read_arrow, read_orc, read_parquet
 from lakehouse.landing.delimited import read_csv
+from lakehouse.landing.markup import is_xml, read_xml
 from lakehouse.landing.records import read_json, read_lines, read_ndjson
 from lakehouse.landing.refusal import OWN, Unreadable
+from lakehouse.landing.workbook import NAMES as WORKBOOKS
 
 __all__ = ["OWN", "Unreadable", "read", "unwrapped"]
 
@@ -28,10 +31,24 @@ READERS: dict[str, Reader] = {
     ".json": read_json,
     **dict.fromkeys([".ndjson", ".jsonl"], read_ndjson),
     **dict.fromkeys([".txt", ".log"], read_lines),
+    ".xml": read_xml,
     ".parquet": read_parquet,
+    **dict.fromkeys([".arrow", ".arrows", ".feather", ".ipc"], read_arrow),
+    ".avro": read_avro,
+    ".orc": read_orc,
 }
 DELIMITED = {".tsv": Csv(delimiter="\t"), ".psv": Csv(delimiter="|")}
-DECLARED: dict[type, Reader] = {Csv: read_csv, Json: read_json, Lines: read_lines, Parquet: read_parquet}
+TEXTS: dict[type, Reader] = {Csv: read_csv, Json: read_json, Lines: read_lines, Xml: read_xml}
+TYPED: dict[type, Reader] = {Parquet: read_parquet, Arrow: read_arrow, Avro: read_avro, Orc: read_orc}
+TELLING: dict[Reader, Callable[[bytes], bool]] = {
+    read_parquet: is_parquet,
+    read_arrow: is_arrow,
+    read_avro: is_avro,
+    read_orc: is_orc,
+    read_xml: is_xml,
+}
+"""Formats whose content tells of itself."""
+CALLED = {reader: form.__name__ for form, reader in (TEXTS | TYPED).items()}
 FOREIGN = {
     b"%PDF-": "a PDF",
     b"\x89PNG\r\n": "a PNG image",
@@ -48,9 +65,13 @@ def read(key: str, body: bytes, form: Format | None = None, budget: packing.Budg
 
     `form`: what its dataset declares, whatever the name says. `budget`: that of the archive in which it lies.
     """
-    suffix, body = unwrapped(key, body, budget or packing.Budget())
-    reader, form = _chosen(suffix, body, form)
+    budget = budget or packing.Budget()
+    suffix, body = unwrapped(key, body, budget)
+    reader = _chosen(suffix, body, form)
     try:
+        if reader in TYPED.values():
+            return reader(body, budget)
+        form = form or (DELIMITED.get(suffix) if reader is read_csv else None)
         return reader(body, form) if form else reader(body)
     except (Unreadable, MemoryError):
         raise
@@ -71,18 +92,23 @@ def unwrapped(key: str, body: bytes, budget: packing.Budget) -> tuple[str, bytes
     return suffixes[-1] if suffixes else "", body
 
 
-def _chosen(suffix: str, body: bytes, form: Format | None) -> tuple[Reader, Format | None]:
-    """The reader that the content agrees to."""
+def _chosen(suffix: str, body: bytes, form: Format | None) -> Reader:
+    """The reader that the content agrees to. XML is text as well, to who asks for lines."""
     if foreign := next((told for magic, told in FOREIGN.items() if body.startswith(magic)), None):
         raise Unreadable(f"its content is {foreign}")
     if packing.is_archive(body):
         raise Unreadable("an archive in an archive, or a file of many parts that has no reader here")
-    parquet = body.startswith(b"PAR1") and body.endswith(b"PAR1") and len(body) >= 12
-    if parquet and not isinstance(form, Parquet | None):
-        raise Unreadable(f"declared as {type(form).__name__}, its content is Parquet")
-    reader = read_parquet if parquet else DECLARED[type(form)] if form else READERS.get(suffix)
+    if isinstance(form, Excel) or (form is None and suffix in WORKBOOKS):
+        raise Unreadable("named or declared as Excel, its content is not")
+    asked = (TEXTS | TYPED)[type(form)] if form else READERS.get(suffix)
+    told = next((reader for reader, tells in TELLING.items() if tells(body)), None)
+    if told is read_xml and asked is read_lines:
+        told = None
+    if told and form and told is not asked:
+        raise Unreadable(f"declared as {type(form).__name__}, its content is {CALLED[told]}")
+    reader = told or asked
     if reader is None:
-        raise Unreadable(f"no reader for this kind of name; known: {', '.join(READERS)}")
-    if reader is read_parquet and not parquet:
-        raise Unreadable("named or declared as Parquet, its content is not")
-    return reader, form or (None if parquet else DELIMITED.get(suffix))
+        raise Unreadable(f"no reader for this kind of name; known: {', '.join([*READERS, *WORKBOOKS])}")
+    if reader in TYPED.values() and not told:
+        raise Unreadable(f"named or declared as {CALLED[reader]}, its content is not")
+    return reader

@@ -20,21 +20,21 @@ DECODER = json.JSONDecoder()
 
 def read_ndjson(body: bytes, form: Json = JSON) -> pl.DataFrame:
     """One JSON object a line, kept as text in `_text`."""
-    return _rows([line for line in decoded(body, form.encoding).split("\n") if line.strip()])
+    return as_records([line for line in decoded(body, form.encoding).split("\n") if line.strip()])
 
 
 def read_json(body: bytes, form: Json = JSON) -> pl.DataFrame:
     """A document, an array's elements, or one object a line, each as it was written."""
     text = decoded(body, form.encoding).strip()
     if text.startswith("["):
-        return _rows([*_elements(text)])
+        return as_records([*_elements(text)])
     try:
         json.loads(text)
-        return _rows([text])
+        return as_records([text])
     except (ValueError, RecursionError) as error:
         lines = [line for line in text.split("\n") if line.strip()]
         if len(lines) > 1 and _fault(lines[0], True) is None:
-            return _rows(lines)
+            return as_records(lines)
         raise Unreadable(f"not JSON: {error}") from error
 
 
@@ -64,7 +64,8 @@ def _past(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _rows(records: list[str]) -> pl.DataFrame:
+def as_records(records: list[str]) -> pl.DataFrame:
+    """`_text`, and `_bad` where one is no JSON object that can be read everywhere."""
     texts = pl.Series("_text", records, pl.String)
     parsed = texts.str.json_path_match("$").is_not_null()
     faults = [_fault(record, fine) for record, fine in zip(records, parsed, strict=True)]

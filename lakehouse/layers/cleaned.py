@@ -18,7 +18,7 @@ from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.columns import Ledger, columns
 from lakehouse.layers.portion import Portion, bounded, portion, told
 from lakehouse.layers.raw import ORIGIN
-from lakehouse.layers.rescued import RESCUED, as_json
+from lakehouse.layers.rescued import RESCUED, as_json, excess, put_aside
 from lakehouse.layers.shape import shaped
 
 BAD = schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "_text": pl.String})
@@ -82,7 +82,7 @@ def quarantine(lake: Lake, dataset: Dataset) -> Hopped:
 
 
 def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
-    """The newest row of each key that these objects carry or carried.
+    """The newest row of each key that these objects carry or carried, in as many columns as a table may have.
 
     Where all is taken, only the rows of objects that this walk has passed are believed: no other code wrote them.
     """
@@ -104,6 +104,8 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     if not taken.whole and not (keys := _outdone(dataset, held, rows)).is_empty():
         others = (_spelled(part, target) for part in _elsewhere(dataset, taken, keys))
         rows = newest(dataset, pl.concat([rows, *others], how="diagonal"))
+    there = {*dataset.contract.column_names(), *(() if anew else target.columns)}
+    rows = put_aside(rows, excess(there, rows.columns))
     return Desired(rows, scope, more=not taken.last, first=taken.first), taken.after
 
 

@@ -12,7 +12,7 @@ import dataframely as dy
 import polars as pl
 
 from lakehouse.landing.refusal import OWN
-from lakehouse.layers.rescued import RESCUED, as_text, as_word, exact
+from lakehouse.layers.rescued import COLUMNS, RESCUED, as_text, as_word, exact
 
 Told = dict[str, Any]
 """Columns and values of one record."""
@@ -74,7 +74,7 @@ def _discovered(
     """Of JSON records the fields that the contract lacks: names that a path takes, and all else by row.
 
     A field that differs from a column by case alone is that column, unless the record has it, too. `known` grows
-    by the new names.
+    by the new names, to `COLUMNS`.
     """
     declared = set(contract.column_names())
     before, names = set(known.values()), list[str]()
@@ -85,7 +85,7 @@ def _discovered(
         if shape not in straight:
             new = [name for name in shape if name not in declared]
             for name in new:
-                if SIMPLE.fullmatch(name) and name.lower() not in OWN and name.lower() not in known:
+                if SIMPLE.fullmatch(name) and _fits(name, known) and name.lower() not in known:
                     known[name.lower()] = name
                     names.append(name)
             straight[shape] = all(known.get(n.lower()) == n and n not in before for n in new)
@@ -100,10 +100,15 @@ def _unread(values: Told, read: set[str], known: dict[str, str]) -> Told:
     for name, value in values.items():
         if value is None or name in read:
             continue
-        if name and "\0" not in name and name.lower() not in OWN:
+        if name and "\0" not in name and _fits(name, known):
             known.setdefault(name.lower(), name)
         found[name] = value
     return found
+
+
+def _fits(name: str, known: dict[str, str]) -> bool:
+    """Whether there may be a column of the name: not one of the lake's own, nor one too many."""
+    return name.lower() not in OWN and len(known) < COLUMNS
 
 
 def _with(

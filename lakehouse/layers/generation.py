@@ -1,7 +1,8 @@
 """object → its next generation: a head row, and its records if it could be read.
 
-Each member of an archive has a generation of its own, `a.zip!/b.csv`, numbered as the archive's. What an earlier
-generation had and the next lacks is read as empty: its rows leave, whatever a deletion would do.
+Each member of an archive has a generation of its own, `a.zip!/b.csv`, numbered as the archive's, and so has each
+sheet of a workbook, `a.xlsx!/Sheet1`. What an earlier generation had and the next lacks is read as empty: its rows
+leave, whatever a deletion would do.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.formats import Format
+from lakehouse.formats import Excel, Format
 from lakehouse.landing import packing
 from lakehouse.landing.events import ignorable
 from lakehouse.landing.objects import Bucket, Identity, Unreachable
 from lakehouse.landing.readers import Unreadable, read, unwrapped
 from lakehouse.landing.removals import REMOVED, Removal
+from lakehouse.landing.workbook import is_workbook, sheets
 from lakehouse.layers.raw import HEAD, PASSING, SCHEMA, WITHHELD
 from lakehouse.layers.rescued import fitted
 
@@ -88,7 +90,7 @@ def _opened(bucket: Bucket, dataset: Dataset, identity: Identity, head: Head, bo
         return [_told(head, dataset.reader(bucket, identity, body))]
     _, plain = unwrapped(identity.key, body, packing.Budget())
     if packing.is_archive(plain):
-        return _members(head, plain, dataset.format)
+        return (_sheets if is_workbook(plain) else _members)(head, plain, dataset.format)
     return [_read(head, identity.key, body, dataset.format, packing.Budget())]
 
 
@@ -121,13 +123,31 @@ def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
         if ignorable(name):
             aside += 1
             continue
-        mine = {**head, "_object": f"{head['_object']}{packing.INSIDE}{name}"}
+        mine = _inside(head, name)
         if isinstance(content, Unreadable):
-            found.append(_refused({**mine, "_size": 0}, content))
+            found.append(_refused(mine, content))
         else:
             found.append(_read({**mine, "_size": len(content)}, name, content, form, budget))
     told = {"_reason": f"{aside} hidden or temporary members left aside"} if aside else {}
     return [Generation({**head, "_state": "read", "_records": 0, **told}), *found]
+
+
+def _sheets(head: Head, body: bytes, form: Format | None) -> list[Generation]:
+    """A workbook's own generation, which has no records, and one of each sheet."""
+    if not isinstance(form, Excel | None):
+        raise Unreadable(f"declared as {type(form).__name__}, its content is Excel")
+    found = []
+    for name, rows in sheets(body, packing.Budget(), form or Excel()):
+        mine = _inside(head, name)
+        if isinstance(rows, Unreadable):
+            found.append(_refused(mine, rows))
+        else:
+            found.append(_told({**mine, "_size": int(rows.estimated_size())}, rows))
+    return [Generation({**head, "_state": "read", "_records": 0}), *found]
+
+
+def _inside(head: Head, name: str) -> Head:
+    return {**head, "_object": f"{head['_object']}{packing.INSIDE}{name}", "_size": 0}
 
 
 def _removed(removal: Removal | None) -> Head:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, time, timedelta
 from typing import Any
 
 import polars as pl
 
+from lakehouse.landing.refusal import OWN
+
 RESCUED = "_rescued"
+COLUMNS = 1_000
+"""Columns that files may bring into a table, beside those that it has for itself or its contract declares."""
 NESTED = (pl.Struct, pl.List, pl.Array)
 
 
@@ -19,25 +23,46 @@ def fitted(frames: Sequence[pl.DataFrame], columns: Mapping[str, pl.DataType]) -
     """The frames in the table's columns and types, the first of a name telling the type of a column that is new.
 
     Names are spelled as the table or an earlier frame spelled them: Delta tells no upper from lower case. What a
-    column's type cannot hold exactly is null there and stands in `_rescued`.
+    column's type cannot hold exactly is null there and stands in `_rescued`; so does all of a column that comes
+    when the table has `COLUMNS` already.
     """
     spelled, kinds = {c.lower(): c for c in columns}, dict(columns)
     found = []
     for frame in frames:
         frame = frame.rename({c: spelled.setdefault(c.lower(), c) for c in frame.columns})
-        for name, kind in frame.schema.items():
+        beyond = excess(kinds, frame.columns)
+        for name, kind in frame.drop(beyond).schema.items():
             kinds.setdefault(name, storable_kind(kind))
-        found.append(_fitted(frame, kinds))
+        found.append(_fitted(frame, kinds, beyond))
     return found
 
 
-def _fitted(frame: pl.DataFrame, kinds: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    unlike = [name for name, kind in frame.schema.items() if kind != kinds[name]]
+def excess(there: Collection[str], coming: Sequence[str]) -> list[str]:
+    """The columns for which a table that has some already has no room left."""
+    room = COLUMNS - sum(name.lower() not in OWN for name in there)
+    new = [name for name in coming if name not in there and name.lower() not in OWN]
+    return new[max(0, room) :]
+
+
+def _fitted(frame: pl.DataFrame, kinds: Mapping[str, pl.DataType], beyond: Sequence[str]) -> pl.DataFrame:
+    unlike = [name for name, kind in frame.schema.items() if name not in beyond and kind != kinds[name]]
     held = [exact(frame[name], kinds[name]) for name in unlike]
     lost = [frame[h.name].set(h.is_not_null(), None) if h.null_count() else frame[h.name].clear() for h in held]
-    lost = [one for one in lost if one.null_count() < len(one)]
+    lost = [one for one in [*lost, *frame[beyond]] if one.null_count() < len(one)]
     texts = [as_json(pl.DataFrame(lost)).alias(RESCUED)] if lost else []
-    return frame.with_columns(*held, *texts)
+    return frame.drop(beyond).with_columns(*held, *texts)
+
+
+def put_aside(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """The rows without some columns: what stands in these is in `_rescued`, beside what is there already."""
+    if not names:
+        return rows
+    before = rows[RESCUED].to_list() if RESCUED in rows.columns else [None] * len(rows)
+    told = [
+        dumped({**json.loads(text or "{}"), **{name: as_word(value) for name, value in row.items()}})
+        for text, row in zip(before, rows.select(sorted(names)).rows(named=True), strict=True)
+    ]
+    return rows.drop(names).with_columns(pl.Series(RESCUED, told, dtype=pl.String))
 
 
 def exact(values: pl.Series, kind: pl.DataType) -> pl.Series:

@@ -1,9 +1,12 @@
-"""Small documents, written here."""
+"""Small documents and workbooks, written here."""
 
 import io
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import xlsxwriter
 from PIL import Image
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
@@ -43,6 +46,17 @@ def bomb(width: int, height: int) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def workbook(sheets: Mapping[str, Sequence[Sequence[Any]]]) -> bytes:
+    """Each sheet's rows, from its first cell on; None leaves a cell out."""
+    body = io.BytesIO()
+    with xlsxwriter.Workbook(body, {"in_memory": True, "default_date_format": "yyyy-mm-dd hh:mm:ss"}) as book:
+        for name, rows in sheets.items():
+            sheet = book.add_worksheet(name)
+            for at, row in enumerate(rows):
+                sheet.write_row(at, 0, row)
+    return body.getvalue()
 
 
 PAGE = b"""<!-- a page --><!DOCTYPE html><html><head><title>Late &amp; early</title><style>p {color: red}</style>

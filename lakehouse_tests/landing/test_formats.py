@@ -125,7 +125,7 @@ def test_what_comes_after_the_last_good_element_is_kept_with_a_reason(rest: str)
 
 
 def test_every_line_of_a_log_is_a_record_numbered_as_in_the_file() -> None:
-    assert read("a.log", b"one\r\n\ntwo, \"2\"\n").select("line").rows() == [("one",), ("",), ('two, "2"',)]
+    assert read("a.log", b'one\r\n\ntwo, "2"\n').select("line").rows() == [("one",), ("",), ('two, "2"',)]
 
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
@@ -206,8 +206,9 @@ def placed(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 VEGA = sorted((PACKAGES / "vega_datasets" / "_data").iterdir())
 PENGUINS = sorted((PACKAGES / "palmerpenguins" / "data").glob("*.csv"))
-ARROW = sorted((PACKAGES / "pyarrow" / "tests" / "data" / "parquet").iterdir())
-OTHERS = {path.name: path for path in [*VEGA, *PENGUINS, *ARROW] if path.suffix in (".csv", ".json", ".parquet")}
+ARROW = sorted((PACKAGES / "pyarrow" / "tests" / "data").glob("*/*"))
+READ = (".csv", ".json", ".parquet", ".orc", ".feather")
+OTHERS = {path.name: path for path in [*VEGA, *PENGUINS, *ARROW] if path.suffix in READ}
 
 
 def counted(path: Path) -> int:
@@ -219,6 +220,14 @@ def counted(path: Path) -> int:
         import pyarrow.parquet as pq
 
         return int(pq.ParquetFile(path).metadata.num_rows)
+    if path.suffix == ".orc":
+        from pyarrow.orc import ORCFile
+
+        return int(ORCFile(path).nrows)
+    if path.suffix == ".feather":
+        from pyarrow import feather
+
+        return int(feather.read_table(path).num_rows)
     with path.open(newline="", encoding="utf-8-sig") as file:
         return sum(1 for fields in csv.reader(file) if fields) - 1
 
@@ -242,5 +251,3 @@ def test_files_that_others_made_arrive_whole_and_every_record_is_accounted_for(r
     assert table.count == sum(counted(path) for path in OTHERS.values())
     assert "Culmen Length (mm)" in table.columns
     assert balance.unbalanced(road.lake, dataset).is_empty()
-
-

@@ -1,0 +1,106 @@
+"""Avro → rows: its schema tells the columns' types.
+
+What a column has no type for, a map, a union of several types or a type within itself, stands there as JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import Any
+
+import fastavro
+import polars as pl
+from fastavro.schema import expand_schema
+
+from lakehouse.landing.columnar import ROW, typed
+from lakehouse.landing.packing import Budget
+from lakehouse.landing.refusal import Unreadable, check_names
+
+MAGIC = b"Obj\x01"
+PLAIN: dict[str, Any] = {
+    "null": pl.Null(),
+    "boolean": pl.Boolean(),
+    "int": pl.Int32(),
+    "long": pl.Int64(),
+    "float": pl.Float32(),
+    "double": pl.Float64(),
+    "bytes": pl.Binary(),
+    "fixed": pl.Binary(),
+    "string": pl.String(),
+    "enum": pl.String(),
+}
+LOGICAL: dict[str, Any] = {
+    "int-date": pl.Date(),
+    "int-time-millis": pl.Time(),
+    "long-time-micros": pl.Time(),
+    "long-timestamp-millis": pl.Datetime("us", "UTC"),
+    "long-timestamp-micros": pl.Datetime("us", "UTC"),
+    "long-local-timestamp-millis": pl.Datetime("us"),
+    "long-local-timestamp-micros": pl.Datetime("us"),
+}
+DIGITS = 38
+"""What a decimal column holds."""
+
+
+def is_avro(body: bytes) -> bool:
+    return body.startswith(MAGIC)
+
+
+def read_avro(body: bytes, budget: Budget) -> pl.DataFrame:
+    """Block by block. A block that has more or less than it says is refused with its file."""
+    blocks: Any = fastavro.block_reader(io.BytesIO(body))
+    schema: Any = expand_schema(blocks.writer_schema)
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        raise Unreadable("its schema is not that of records")
+    records: list[dict[str, Any]] = []
+    for block in blocks:
+        budget.spend(max(len(block.bytes_.getbuffer()), block.num_records * ROW))
+        records += block
+        if block.bytes_.read(1):
+            raise Unreadable("a block that has more in it than the records that it tells of")
+    check_names([field["name"] for field in schema["fields"]])
+    return typed(pl.DataFrame([_column(field, records) for field in schema["fields"]]))
+
+
+def _column(field: dict[str, Any], records: list[dict[str, Any]]) -> pl.Series:
+    name, kind = field["name"], _kind(field["type"])
+    values = [record[name] for record in records]
+    return pl.Series(name, [*map(_text, values)] if kind is None else values, kind or pl.String(), strict=True)
+
+
+def _kind(told: Any) -> Any:
+    """The column type for an Avro type, expanded; None where there is none."""
+    match told:
+        case str():
+            return PLAIN.get(told)
+        case list():
+            some = [one for one in told if one != "null"]
+            return _kind(some[0]) if len(some) == 1 else None if some else pl.Null()
+        case {"type": "bytes" | "fixed", "logicalType": "decimal", "precision": int(digits)} if digits <= DIGITS:
+            return pl.Decimal(digits, told.get("scale", 0))
+        case {"type": "bytes" | "fixed", "logicalType": "decimal"}:
+            return None
+        case {"type": str(base), "logicalType": str(name)} if f"{base}-{name}" in LOGICAL:
+            return LOGICAL[f"{base}-{name}"]
+        case {"type": "string", "logicalType": "uuid"}:
+            return None
+        case {"type": "array", "items": items}:
+            return pl.List(inner) if (inner := _kind(items)) else None
+        case {"type": "record", "fields": fields}:
+            kinds = {field["name"]: _kind(field["type"]) for field in fields}
+            return None if not kinds or any(kind is None for kind in kinds.values()) else pl.Struct(kinds)
+        case {"type": str() | list() as inner}:
+            return _kind(inner)
+    return None
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bool | int | float | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=_plain)
+    return None if value is None else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
