@@ -33,7 +33,7 @@ CHANGES = 60_000
 UPDATES = CHANGES * 4 // 5
 LINES = 4
 SEED = 7
-WORDS = tuple("carefully final deposits sleep quickly ironic accounts haggle among the pending bold even".split())
+WORDS = ("carefully", "final", "deposits", "sleep", "quickly", "ironic", "accounts", "haggle", "pending", "bold")
 LOADS = {
     "range": "plain",
     "scattered": "plain",
@@ -113,7 +113,7 @@ def make(home: Path, count: int) -> None:
             changed.write_parquet(home / "recent, by month.parquet")
     for layout, by in (("plain", []), ("by month", ["month"])):
         lake = Lake(str(home / layout))
-        for part in np.array_split(orders, 12):
+        for part in np.array_split(orders, 48):
             frame = rows(part, int(part[0]))
             table = lake.ensure("target", frame.schema, partition_by=by, key=KEY)
             write_deltalake(table.delta, frame.to_arrow(), mode="append")

@@ -84,8 +84,9 @@ class Dataset:
     `z_order`: the columns by which maintenance lays the cleaned table, for readers that filter by them.
     `partition_by`: a column of the contract, never null, that has the cleaned table lie apart by its values: a
     batch then reads and writes anew only what lies where its rows do. Of the key it serves best, since a row is
-    looked for in its own partition alone; by another column a row whose value changes moves. Texts are at most 64
-    bytes and not empty: a record with another goes to quarantine. Some hundreds of values, not one a row.
+    looked for in its own partition alone; by another column a row whose value changes moves. A text is of letters,
+    digits, `.`, `_` and `-`, at most 64: a record with another goes to quarantine. Some hundreds of values, not
+    one a row.
     `history`: whether every version of every key is kept, with the time for which it stood.
     `fresh_within`: the longest time between two runs that carried files of it, at least a minute; Dagster shows it
     as overdue after that. None: whenever they come.
@@ -140,9 +141,7 @@ class Dataset:
         if not (column.dtype.is_integer() or column.dtype in (pl.String, pl.Date) or column.dtype == pl.Enum):
             raise DeclarationError(f"{self.name}: partition_by is a text, a whole number or a day; not {name}")
         if name in self.z_order:
-            raise DeclarationError(
-                f"{self.name}: a whole partition has one {name}: leave it out of z_order"
-            )
+            raise DeclarationError(f"{self.name}: a whole partition has one {name}: leave it out of z_order")
 
     def retention(self, setting: timedelta | None) -> timedelta | None:
         """For how long an object stays in the landing zone once raw has read it; None: for ever.

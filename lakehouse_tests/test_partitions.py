@@ -178,11 +178,26 @@ def test_who_dies_on_the_way_to_another_layout_is_no_hindrance(
 
 def test_a_text_that_names_no_place_is_refused_and_any_other_is_one(road: Road) -> None:
     road = laid(road)
-    odd = ["../x", "a/b", "%41", "A", " ", "a=b", "it's", "é" * 32]
-    none = ["", "__HIVE_DEFAULT_PARTITION__", "x" * 65]
+    odd = ["A", "a", "null", "0", "-", "..", "x" * 64]
+    none = [
+        "",
+        "__HIVE_DEFAULT_PARTITION__",
+        "x" * 65,
+        "../x",
+        "%41",
+        "New York",
+        "it's",
+        "é",
+        "a=b",
+        "a\nb",
+        "a\n",
+    ]
     lines = [f'{n},"{shop}",{n}' for n, shop in enumerate([*odd, *none])]
     take(road, {"prices/1.csv": "\n".join(["sku,shop,price", *lines, ""])})
     assert [shop for _, shop, _ in held(road)] == odd
+    changes = table(road).changes(0)
+    assert changes is not None
+    assert sorted(changes["shop"]) == sorted(odd)
     refused = cleaned.open_quarantine(road.lake, road.datasets["prices"]).scan().collect()
     assert {*refused["_rules"]} <= {"shop|partition_by", "shop|nullability"}
     assert len(refused) == len(none)

@@ -24,8 +24,9 @@ from lakehouse.layers.shape import shaped
 BAD = schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "_text": pl.String})
 
 
-LONGEST, NULL = 64, "__HIVE_DEFAULT_PARTITION__"
-"""Of a text that names a partition: its bytes, of which a path makes three each; and how a path says null."""
+PLACE, NULL = r"^[A-Za-z0-9._-]{1,64}$", "__HIVE_DEFAULT_PARTITION__"
+"""What a text that names a partition is like: of any other `load_cdf` looks for a wrong path, and Delta takes the
+empty one for null. And how a path says null."""
 EXPIRED, JUDGE, JUDGED = "expired", "judge", "judged"
 """Marks of a quarantine table: of what was read before this nothing stands; by what code, and since when."""
 
@@ -323,12 +324,12 @@ def _rules(details: pl.DataFrame) -> pl.DataFrame:
 
 
 def _placeless(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
-    """The records whose text names no partition: Delta takes the empty one for null, and a path has an end."""
+    """The records whose text names no partition."""
     name = dataset.partition_by
     if name is None or rows.schema[name] == pl.Date or rows.schema[name].is_integer():
         return pl.DataFrame(schema={"_row": pl.UInt32, "_rules": pl.String})
     text = pl.col(name).cast(pl.String)
-    wrong = ~text.str.len_bytes().is_between(1, LONGEST) | (text == NULL)
+    wrong = ~text.str.contains(PLACE) | (text == NULL)
     return rows.filter(wrong).select("_row", _rules=pl.lit(f"{name}|partition_by"))
 
 
