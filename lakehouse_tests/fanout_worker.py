@@ -1,5 +1,5 @@
-"""Takes a share of a backfill, a portion an object; dies by SIGKILL at the n-th passage through a door of Delta, or
-lives. Run by test_fanout.py.
+"""Takes a share of a backfill, a portion an object; dies by SIGKILL at the n-th passage through a door of Delta,
+or lives. Run by test_fanout.py.
 """
 
 import sys
