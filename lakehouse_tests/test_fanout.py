@@ -16,6 +16,7 @@ import pytest
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.layers import balance, fanout, raw
+from lakehouse.layers import cleaned as cleaned_layer
 from lakehouse.layers.backfill import backfill, help_out
 from lakehouse.layers.tables import of_raw
 from lakehouse_tests.conftest import Road
@@ -101,7 +102,7 @@ def level(lake: Lake, before: dict[str, list[tuple[Any, ...]]]) -> None:
     assert balance.unbalanced(lake, PRICES).is_empty()
 
 
-@pytest.mark.parametrize("workers", [2, 7])
+@pytest.mark.parametrize("workers", [2, pytest.param(7, marks=pytest.mark.slow)])
 def test_any_share_may_be_taken_first_and_the_tables_are_the_same(prices: Road, workers: int) -> None:
     before, taken = tables(prices.lake), []
     done = backfill(
@@ -117,6 +118,7 @@ def test_any_share_may_be_taken_first_and_the_tables_are_the_same(prices: Road, 
     assert len(cleaned(prices.lake).scan().collect()) == len(before["cleaned"]) + 1
 
 
+@pytest.mark.slow
 def test_workers_that_race_commit_each_portion_once(prices: Road) -> None:
     before, lake, told, faults = tables(prices.lake), beside(prices.lake), [], []
     fanout.begin(lake, PRICES)
@@ -137,6 +139,7 @@ def test_workers_that_race_commit_each_portion_once(prices: Road) -> None:
     assert len([one for one in told if one.table == "cleaned/prices"]) == 5
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_backfill_end_as_one_does(prices: Road) -> None:
     before, started = tables(prices.lake), []
     backfill(prices.lake, PRICES, workers=3, start=lambda _, n: started.append(run(prices.lake, n, 3)))
@@ -150,6 +153,7 @@ def died(lake: Lake, fatal: int) -> bool:
     return code != 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_leaves_its_share_to_the_others(prices: Road) -> None:
     before, dead = tables(prices.lake), []
     backfill(prices.lake, PRICES, workers=2, start=lambda _, __: dead.append(died(prices.lake, 10)))
@@ -196,6 +200,7 @@ def test_raws_cursor_comes_only_with_the_last_portion(prices: Road, monkeypatch:
     assert tables(lake) == tables(prices.lake)
 
 
+@pytest.mark.slow
 def test_what_lands_meanwhile_comes_behind_the_portions(prices: Road) -> None:
     def land(_: int, __: int) -> None:
         take(prices, {"prices/1.csv": "a,north,1\nz,west,2\n", "prices/6.csv": "b,north,4\n"})
@@ -230,6 +235,31 @@ def test_a_worker_of_an_abandoned_plan_writes_nothing_into_another(prices: Road)
     assert cleaned(lake).count == 0
     backfill(prices.lake, low, workers=2)
     assert sorted(cleaned(prices.lake).scan().collect()["price"]) == [1, 3, 3, 5]
+
+
+def test_a_walk_that_comes_between_has_the_table_to_itself(prices: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first portion is believed alone, whatever newer rows of the keys the workers have brought."""
+    lake, before, apply = beside(prices.lake), tables(prices.lake), Table.apply
+    fanout.begin(lake, PRICES)
+    plan = fanout.joined(lake, PRICES)
+    assert plan is not None
+    heads = fanout.heads_of(plan.raw, PRICES)
+    portions = [*fanout.bounded(heads)]
+    for number, objects in enumerate(portions[1:], 1):
+        fanout._take(plan, number, heads.filter(pl.col("_object").is_in(objects)), lambda _: None)
+
+    def die(self: Table, *args: Any, **kwargs: Any) -> Any:
+        apply(self, *args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Table, "apply", die)
+    with pytest.raises(KeyboardInterrupt):
+        cleaned_layer.clean(lake, PRICES)
+    monkeypatch.setattr(Table, "apply", apply)
+    with pytest.raises(fanout.Over):
+        fanout._take(plan, 0, heads.filter(pl.col("_object").is_in(portions[0])), lambda _: None)
+    backfill(prices.lake, PRICES, workers=2)
+    level(prices.lake, before)
 
 
 def test_of_a_plan_taken_up_again_no_portion_counts_that_another_emptied(prices: Road) -> None:

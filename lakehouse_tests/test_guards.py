@@ -107,8 +107,8 @@ MUTATIONS = [
     swap(
         "no empty append",
         "lake/table.py",
-        "return self.append(upserts, cursors, marks=marks)",
-        "return None",
+        "return replace(done, version=self.append(upserts.clear(), cursors, marks=marks))",
+        "return done",
         f"{HOP}::a_change_that_changes_nothing_still_moves_the_cursor",
     ),
     swap(
@@ -128,8 +128,8 @@ MUTATIONS = [
     swap(
         "a new type is cast to the old",
         "lake/hop.py",
-        "anew = desired.begins and target.unlike(desired.rows)",
-        "anew = False",
+        "(not laid or target.unlike(desired.rows))",
+        "not laid",
         "test_retype.py::a_wider_type_keeps_every_digit[disk]",
     ),
     swap(
@@ -283,7 +283,7 @@ MUTATIONS = [
         "an overwritten record stands on",
         "layers/history.py",
         '_ended=pl.max_horizontal("_until", "_later")',
-        '_ended=pl.lit(None, TIME)',
+        "_ended=pl.lit(None, TIME)",
         f"{TIMELINES}::as_of_any_moment_history_is_what_cleaned_was[keep-250]",
     ),
     swap(
@@ -544,7 +544,7 @@ MUTATIONS = [
     swap(
         "a stretch that was cut off counts as compared",
         "landing/reconcile.py",
-        "        _leave(lake, scope, upto or \"\")\n",
+        '        _leave(lake, scope, upto or "")\n',
         "",
         "landing/test_reconcile.py::a_call_that_was_cut_off_is_taken_up_where_it_stopped",
     ),
@@ -572,7 +572,7 @@ MUTATIONS = [
     swap(
         "a new contract's refusals of old files expire at once",
         "layers/retention.py",
-        'if until < (target.mark(JUDGED) or 0):',
+        "if until < (target.mark(JUDGED) or 0):",
         "if False:",
         "layers/test_retention.py::what_was_just_refused_of_an_old_file_waits_its_time",
     ),
@@ -706,6 +706,62 @@ MUTATIONS = [
         "    if marks:",
         "    if False:",
         "test_backfill.py::refused_records_that_retention_took_do_not_come_back",
+    ),
+    swap(
+        "what stands is written again",
+        "lake/table.py",
+        "AND ({other or 'false'})",
+        "",
+        f"{HOP}::only_rows_that_differ_are_in_the_targets_change_feed",
+    ),
+    swap(
+        "a table lies on as it lay",
+        "lake/hop.py",
+        "laid = partition_by is None or target.partitions == [*partition_by]",
+        "laid = True",
+        "test_partitions.py::another_column_lays_the_table_anew_in_one_commit[shop-sku]",
+    ),
+    swap(
+        "a key is looked for in every partition",
+        "layers/cleaned.py",
+        "target.near(scope)",
+        "target.scan()",
+        "test_partitions.py::a_batch_reads_and_writes_only_where_its_rows_lie",
+    ),
+    swap(
+        "any text names a partition",
+        "layers/cleaned.py",
+        "~text.str.contains(PLACE) | (text == NULL)",
+        "text == NULL",
+        "test_partitions.py::a_text_that_names_no_place_is_refused_and_any_other_is_one",
+    ),
+    swap(
+        "portions count that were emptied away",
+        "layers/fanout.py",
+        "{self.dataset.fingerprint} {self.built[layer]}",
+        "{self.dataset.fingerprint}",
+        "test_fanout.py::of_a_plan_taken_up_again_no_portion_counts_that_another_emptied",
+    ),
+    swap(
+        "a late worker writes on",
+        "layers/fanout.py",
+        "if table.mark(BUILT) != self.built[layer] or not",
+        "if not",
+        "test_fanout.py::a_worker_of_an_abandoned_plan_writes_nothing_into_another",
+    ),
+    swap(
+        "workers go on beside a walk",
+        "layers/fanout.py",
+        "cursor.version == PLANNED",
+        "cursor.version < 0",
+        "test_fanout.py::a_walk_that_comes_between_has_the_table_to_itself",
+    ),
+    swap(
+        "raw is said to be in before its last portion",
+        "layers/fanout.py",
+        "        if plan.left(layer, count):\n            return\n",
+        "",
+        "test_fanout.py::raws_cursor_comes_only_with_the_last_portion",
     ),
     swap(
         "paths in use are deleted",

@@ -75,6 +75,7 @@ def backfill(
     _keep_expiry(now, anew, dataset)
     if workers > 1:
         fanout.begin(anew, dataset)
+    if fanout.joined(anew, dataset):
         for worker in range(1, workers):
             start(path, worker)
         fanout.carry(anew, dataset, 0, workers, tell)

@@ -40,6 +40,12 @@ FOLLOWERS: Mapping[str, Follower] = {
 }
 
 
+PLANNED = -2
+"""What raw's own cursor says while a plan is under way. The walk of every day takes such a table whole, and writes
+another number with its first commit: from then on it has the table to itself, and the plan is over.
+"""
+
+
 class Over(Exception):
     """The plan is not the one that was joined: it is finished, or another has begun."""
 
@@ -71,7 +77,7 @@ class Plan:
     def open(self, layer: str) -> Table:
         """The layer's table while the plan holds. Raises `Over`."""
         table = FOLLOWERS[layer].open(self.lake, self.dataset)
-        if table.mark(BUILT) != self.built[layer] or _followed(table, self.raw):
+        if table.mark(BUILT) != self.built[layer] or not _under_way(table, self.raw):
             raise Over(f"{table.name}: {self.raw.name} at {self.raw.version}")
         return table
 
@@ -105,7 +111,8 @@ def _reached(source: Table, version: int) -> bool:
 
 def _empty(table: Table, source: Table, dataset: Dataset) -> None:
     plan = cursor_at(replace(source, name=f"{source.name}#plan", part=None), dataset.fingerprint)
-    table.overwrite(table.scan().head(0).collect(), [plan, unread(source, dataset.fingerprint)])
+    none = replace(unread(source, dataset.fingerprint), version=PLANNED)
+    table.overwrite(table.scan().head(0).collect(), [plan, none])
 
 
 def _followed(table: Table, source: Table) -> bool:
@@ -114,11 +121,16 @@ def _followed(table: Table, source: Table) -> bool:
     return cursor is not None and cursor.version >= 0
 
 
+def _under_way(table: Table, source: Table) -> bool:
+    cursor = table.cursor(source.name)
+    return cursor is not None and cursor.version == PLANNED
+
+
 def _planned(table: Table, source: Table, dataset: Dataset) -> int | None:
     """The version of raw that the table is to be carried to; None: no plan of this code is under way."""
     cursor = table.cursor(f"{source.name}#plan")
     same = cursor is not None and cursor.stamp == stamp(source.id, dataset.fingerprint)
-    return cursor.version if cursor and same and not _followed(table, source) else None
+    return cursor.version if cursor and same and _under_way(table, source) else None
 
 
 def joined(lake: Lake, dataset: Dataset) -> Plan | None:
