@@ -248,8 +248,8 @@ def test_a_walk_that_comes_between_has_the_table_to_itself(prices: Road, monkeyp
     for number, objects in enumerate(portions[1:], 1):
         fanout._take(plan, number, heads.filter(pl.col("_object").is_in(objects)), lambda _: None)
 
-    def die(self: Table, *args: Any, **kwargs: Any) -> Any:
-        apply(self, *args, **kwargs)
+    def die(self: Table, *args: Any) -> None:
+        apply(self, *args)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Table, "apply", die)

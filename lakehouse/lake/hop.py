@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from lakehouse.lake.maintenance import tidy
-from lakehouse.lake.table import CHANGE, Applied, Conflict, Cursor, KeyChanged, Table, stamp
+from lakehouse.lake.table import CHANGE, NONE, Applied, Conflict, Cursor, KeyChanged, Table, stamp
 
 LOOKS = 6
 LOSSES = 50
@@ -122,7 +122,7 @@ def hop(
             elif anew:
                 done = Applied(target.overwrite(upserts, cursors, partition_by), len(upserts))
             else:
-                done = target.apply(upserts, deletes, key, cursors, idle=desired.more)
+                done = target.apply(upserts, deletes, key, cursors, NONE, desired.more)
         except Conflict:
             if look + 1 == LOOKS:
                 raise

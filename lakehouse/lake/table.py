@@ -437,7 +437,6 @@ class Table:
         key: Sequence[str],
         cursors: Iterable[Cursor] = (),
         marks: Mapping[str, int] = NONE,
-        *,
         idle: bool = False,
     ) -> Applied:
         """Write `upserts`, remove the keys in `deletes`, with cursors and marks: one commit.
