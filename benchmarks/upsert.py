@@ -8,9 +8,10 @@ received, whose orders are scattered among all others'; `recent, by month` the s
 by the month. Four in five of the changes are updates, the others are new rows.
 
 Each way runs in a process of its own on a copy of the table, interleaved; seconds are those of the hop or the
-merge, memory is the process's peak, imports included (VmHWM, Linux only). After each run the change feed of its
-commit is held against the changes, row by row. Exit code 1 where a feed or a goal is missed: `range` at least four
-times as fast as the merge at 400 MB or less, `scattered` at most 1.1 times its seconds at 700 MB or less.
+merge, with those of the processor beside them, and memory is the process's peak, imports included (VmHWM, Linux
+only). After each run the change feed of its commit is held against the changes, row by row. Exit code 1 where a
+feed or a goal is missed: `range` at least four times as fast as the merge at 400 MB or less, `scattered` at most
+1.1 times its seconds at 700 MB or less.
 """
 
 from __future__ import annotations
@@ -202,8 +203,8 @@ def _own_log(original: Path, copy: Path) -> None:
 
 def report(found: dict[tuple[str, str], list[dict[str, Any]]]) -> bool:
     """Print the medians; whether all goals are reached."""
-    print("\n| load | way | s, median (range) | peak MB | files rewritten | rows copied | feed |")
-    print("|---|---|---|---|---|---|---|")
+    print("\n| load | way | s, median (range) | CPU s | peak MB | files rewritten | rows copied | feed |")
+    print("|---|---|---|---|---|---|---|---|")
     middle: dict[tuple[str, str], tuple[float, float]] = {}
     right = True
     for (load, way), runs in found.items():
@@ -213,6 +214,7 @@ def report(found: dict[tuple[str, str], list[dict[str, Any]]]) -> bool:
         right &= feed
         print(
             f"| {load} | {way} | {middle[load, way][0]:.2f} ({min(seconds):.2f}–{max(seconds):.2f}) "
+            f"| {statistics.median(r['cpu'] for r in runs):.2f} "
             f"| {middle[load, way][1]:.0f} | {runs[0]['removed']} | {runs[0]['copied']:,} "
             f"| {'exact' if feed else 'WRONG'} |"
         )
