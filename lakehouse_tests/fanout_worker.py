@@ -16,10 +16,10 @@ from lakehouse_tests.test_fanout import PRICES
 crash_worker.DOORS[:] = [(DeltaTable, "create"), *((Table, door) for door in ("append", "apply", "overwrite"))]
 
 
-def main(root: str, worker: int, workers: int, fatal: int) -> None:
+def main(root: str, worker: int, workers: int, fatal: int, batch: int) -> None:
     passages = count(1)
     crash_worker.mine(lambda _: crash_worker.die() if next(passages) == fatal else None)
-    raw.BATCH = 1
+    raw.BATCH = batch
     help_out(Lake(root), PRICES, 1, worker, workers, lambda _: None)
 
 

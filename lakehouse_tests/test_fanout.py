@@ -92,8 +92,8 @@ def cleaned(lake: Lake) -> Table:
     return found
 
 
-def run(lake: Lake, worker: int, workers: int, fatal: int = 0) -> subprocess.Popen[bytes]:
-    words = [lake.root, str(worker), str(workers), str(fatal)]
+def run(lake: Lake, worker: int, workers: int, fatal: int = 0, batch: int = 1) -> subprocess.Popen[bytes]:
+    words = [lake.root, *map(str, (worker, workers, fatal, batch))]
     return subprocess.Popen([sys.executable, "-m", "lakehouse_tests.fanout_worker", *words])
 
 
@@ -147,8 +147,8 @@ def test_processes_that_share_a_backfill_end_as_one_does(prices: Road) -> None:
     level(prices.lake, before)
 
 
-def died(lake: Lake, fatal: int) -> bool:
-    code = run(lake, 1, 2, fatal).wait(60)
+def died(lake: Lake, fatal: int, batch: int = 1) -> bool:
+    code = run(lake, 1, 2, fatal, batch).wait(60)
     assert code in (0, -signal.SIGKILL)
     return code != 0
 
@@ -162,18 +162,35 @@ def test_a_worker_that_dies_leaves_its_share_to_the_others(prices: Road) -> None
 
 
 @pytest.mark.slow
-def test_a_worker_may_die_at_any_passage_and_the_backfill_after_it(prices: Road, tmp_path: Path) -> None:
+def test_a_worker_may_die_at_any_passage_and_another_call_ends_it(
+    prices: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw, "BATCH", 3)
     before, fatal = tables(prices.lake), 0
     fanout.begin(beside(prices.lake), PRICES)
     lived = False
     while not lived:
         fatal += 1
         lake = Lake(shutil.copytree(prices.lake.root, str(tmp_path / f"lake{fatal}")))
-        lived = not died(lake, fatal)
+        lived = not died(lake, fatal, 3)
         assert tables(lake) == before
-        assert backfill(lake, PRICES, workers=2).path == 1
+        assert backfill(lake, PRICES).path == 1
         level(lake, before)
-    assert fatal > 30
+    assert fatal > 20
+
+
+def test_portions_of_another_size_are_another_plan(prices: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, before = beside(prices.lake), tables(prices.lake)
+    fanout.begin(lake, PRICES)
+    plan = fanout.joined(lake, PRICES)
+    assert plan is not None
+    heads = fanout.heads_of(plan.raw, PRICES)
+    newest = next(iter(fanout.bounded(heads)))
+    fanout._take(plan, 0, heads.filter(pl.col("_object").is_in(newest)), lambda _: None)
+    monkeypatch.setattr(raw, "BATCH", 2)
+    assert fanout.joined(lake, PRICES) is None
+    backfill(prices.lake, PRICES, workers=2)
+    level(prices.lake, before)
 
 
 def test_raws_cursor_comes_only_with_the_last_portion(prices: Road, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -743,6 +743,13 @@ MUTATIONS = [
         "test_fanout.py::of_a_plan_taken_up_again_no_portion_counts_that_another_emptied",
     ),
     swap(
+        "portions of two sizes are taken for the same",
+        "layers/fanout.py",
+        "{dataset.fingerprint} {raw_layer.BATCH} {raw_layer.BYTES}",
+        "{dataset.fingerprint}",
+        "test_fanout.py::portions_of_another_size_are_another_plan",
+    ),
+    swap(
         "a late worker writes on",
         "layers/fanout.py",
         "if table.mark(BUILT) != self.built[layer] or not",

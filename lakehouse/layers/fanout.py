@@ -109,8 +109,13 @@ def _reached(source: Table, version: int) -> bool:
     return True
 
 
+def _code(dataset: Dataset) -> str:
+    """What a plan's cursor says of the code: what makes the rows, and where portions end."""
+    return f"{dataset.fingerprint} {raw_layer.BATCH} {raw_layer.BYTES}"
+
+
 def _empty(table: Table, source: Table, dataset: Dataset) -> None:
-    plan = cursor_at(replace(source, name=f"{source.name}#plan", part=None), dataset.fingerprint)
+    plan = cursor_at(replace(source, name=f"{source.name}#plan", part=None), _code(dataset))
     none = replace(unread(source, dataset.fingerprint), version=PLANNED)
     table.overwrite(table.scan().head(0).collect(), [plan, none])
 
@@ -129,7 +134,7 @@ def _under_way(table: Table, source: Table) -> bool:
 def _planned(table: Table, source: Table, dataset: Dataset) -> int | None:
     """The version of raw that the table is to be carried to; None: no plan of this code is under way."""
     cursor = table.cursor(f"{source.name}#plan")
-    same = cursor is not None and cursor.stamp == stamp(source.id, dataset.fingerprint)
+    same = cursor is not None and cursor.stamp == stamp(source.id, _code(dataset))
     return cursor.version if cursor and same and _under_way(table, source) else None
 
 
