@@ -137,8 +137,7 @@ def test_a_row_whose_place_changes_moves_and_those_who_read_either_place_are_tol
     settled(road)
 
 
-@pytest.mark.parametrize("now", [None, "sku", "shop"])
-@pytest.mark.parametrize("before", [None, "shop"])
+@pytest.mark.parametrize(("before", "now"), [(None, "shop"), ("shop", None), ("shop", "sku")])
 def test_another_column_lays_the_table_anew_in_one_commit(road: Road, before: str | None, now: str | None) -> None:
     road = laid(road, partition_by=before)
     take(road, FILES)
@@ -147,7 +146,7 @@ def test_another_column_lays_the_table_anew_in_one_commit(road: Road, before: st
     road.hops()
     assert table(road).partitions == ([now] if now else [])
     assert held(road) == rows
-    assert table(road).version == version + (before != now)
+    assert table(road).version == version + 1
     settled(road)
     take(road, {"prices/3.csv": "sku,shop,price\n4,north,1\n"})
     assert held(road) == sorted([*rows, (4, "north", 1)])
