@@ -12,8 +12,8 @@ import pytest
 
 from lakehouse.dataset import Dataset, DeclarationError, Serving
 from lakehouse.dynamodb.sync import verify
-from lakehouse.lake import Table
-from lakehouse.layers import balance, cleaned, ingest
+from lakehouse.lake import Table, past
+from lakehouse.layers import balance, cleaned, ingest, serving
 from lakehouse.layers.lag import lagging
 from lakehouse_tests.conftest import Road
 
@@ -172,6 +172,25 @@ def test_who_dies_on_the_way_to_another_layout_is_no_hindrance(
     road.hops()
     assert held(road) == rows
     assert table(road).partitions == ["sku"]
+    settled(road)
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_a_table_put_back_from_before_is_laid_as_declared_by_the_next_run(road: Road, hold: bool) -> None:
+    road = laid(road, partition_by=None)
+    take(road, FILES)
+    version, rows = table(road).version, held(road)
+    road = laid(road)
+    take(road, {"prices/3.csv": "sku,shop,price\n4,north,1\n"})
+    past.restore(road.lake, "cleaned/prices", version, ["raw/prices"], hold=hold)
+    assert table(road).partitions == []
+    assert held(road) == rows
+    if hold:
+        serving.serve(road.lake, SERVING[0], road.datasets)
+        past.resume(table(road))
+    road.hops()
+    assert table(road).partitions == ["shop"]
+    assert held(road) == sorted([*rows, (4, "north", 1)])
     settled(road)
 
 
