@@ -2,7 +2,7 @@
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: demo up test test-all lint pictures docs lock clean
+.PHONY: demo up test test-all lint audit pictures docs lock clean
 
 demo: $(READY)
 	.venv/bin/lakehouse demo
@@ -20,6 +20,15 @@ test-all: $(READY) lint
 lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/mypy lakehouse
+
+# Every pinned package against PyPI's list of known vulnerabilities. It fails where one of them cannot be asked about.
+audit: build/audit/bin/pip-audit
+	build/audit/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+		--requirement requirements.txt --requirement deploy/requirements.txt
+
+build/audit/bin/pip-audit:
+	$(PYTHON) -m venv --clear build/audit
+	build/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 
 # The README's picture, of the running system. Needs Debian's chromium.
 pictures: $(READY)

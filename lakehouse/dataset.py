@@ -82,6 +82,11 @@ class Dataset:
     `reader`: how an object becomes rows where its name is not to say that: a function of the bucket, the object's
     identity and its bytes. Objects that another reader, or another format, read are read again.
     `z_order`: the columns by which maintenance lays the cleaned table, for readers that filter by them.
+    `partition_by`: a column of the contract, never null, that has the cleaned table lie apart by its values: a
+    batch then reads and writes anew only what lies where its rows do. Of the key it serves best, since a row is
+    looked for in its own partition alone; by another column a row whose value changes moves. A text is of letters,
+    digits, `.`, `_` and `-`, at most 64: a record with another goes to quarantine. Some hundreds of values, not
+    one a row.
     `history`: whether every version of every key is kept, with the time for which it stood.
     `fresh_within`: the longest time between two runs that carried files of it, at least a minute; Dagster shows it
     as overdue after that. None: whenever they come.
@@ -103,6 +108,7 @@ class Dataset:
     fail: Sequence[str] = ()
     reader: Reader | None = None
     z_order: Sequence[str] = ()
+    partition_by: str | None = None
     fresh_within: timedelta | None = None
 
     def __post_init__(self) -> None:
@@ -121,6 +127,21 @@ class Dataset:
             raise DeclarationError(f"{self.name}: {min(hard)} cannot merely warn: no row can be made without it")
         if unknown := {*self.z_order} - {*self.contract.column_names()}:
             raise DeclarationError(f"{self.name}: z_order names {min(unknown)}, no column of the contract")
+        if self.partition_by is not None:
+            self._check_partition(self.partition_by)
+
+    def _check_partition(self, name: str) -> None:
+        column = self.contract.columns().get(name)
+        if column is None:
+            raise DeclarationError(f"{self.name}: partition_by names {name}, no column of the contract")
+        if column.nullable and not column.primary_key:
+            raise DeclarationError(f"{self.name}: partition_by names {name}, which may be null")
+        if f"{name}|nullability" in self.warn:
+            raise DeclarationError(f"{self.name}: {name}|nullability cannot merely warn: its table lies by {name}")
+        if not (column.dtype.is_integer() or column.dtype in (pl.String, pl.Date) or column.dtype == pl.Enum):
+            raise DeclarationError(f"{self.name}: partition_by is a text, a whole number or a day; not {name}")
+        if name in self.z_order:
+            raise DeclarationError(f"{self.name}: a whole partition has one {name}: leave it out of z_order")
 
     def retention(self, setting: timedelta | None) -> timedelta | None:
         """For how long an object stays in the landing zone once raw has read it; None: for ever.
@@ -149,6 +170,10 @@ class Dataset:
     def keys(self) -> list[str]:
         return list(self.contract.primary_key())
 
+    @property
+    def partitions(self) -> list[str]:
+        return [self.partition_by] if self.partition_by else []
+
     def matches(self, key: str) -> bool:
         return matches(self.landing, key)
 
@@ -157,7 +182,8 @@ class Dataset:
         source = said(self.contract) + (said(self.clean) if self.clean else "")
         declared = (self.on_delete, self.on_expiry, self.schema_evolution)
         judged = [repr(("warn", *self.warn, "fail", *self.fail))] if self.warn or self.fail else []
-        return digest(source, self.landing, repr(self.keys), repr(tuple(self.order_by)), *declared, *judged)
+        laid = [repr(("partition_by", self.partition_by))] if self.partition_by else []
+        return digest(source, self.landing, repr(self.keys), repr(tuple(self.order_by)), *declared, *judged, *laid)
 
     @cached_property
     def reading(self) -> str:

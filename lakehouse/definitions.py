@@ -7,7 +7,7 @@ from lakehouse import model
 from lakehouse.dataset import load
 from lakehouse.layers import retention, undeclared
 from lakehouse.layers.lag import servings_of
-from lakehouse.orchestration import alerts, assets, daily, models, sensor, upkeep, watch
+from lakehouse.orchestration import alerts, assets, backfill, daily, models, sensor, upkeep, watch
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SNSResource, SQSResource
 from lakehouse.settings import Settings
 
@@ -40,7 +40,14 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     return dg.Definitions(
         assets=[*assets.build(datasets), *by_hour["assets"], *by_clock["assets"], *learning["assets"]],
         asset_checks=[*by_day["asset_checks"], *by_hour["asset_checks"]],
-        jobs=[*jobs, *by_day["jobs"], *by_hour["jobs"], *by_clock["jobs"], *learning["jobs"]],
+        jobs=[
+            *jobs,
+            *by_day["jobs"],
+            *by_hour["jobs"],
+            *by_clock["jobs"],
+            *learning["jobs"],
+            backfill.build(datasets),
+        ],
         schedules=[*by_day["schedules"], *by_hour["schedules"], *by_clock["schedules"]],
         sensors=[sensor.build(datasets, jobs), alerts.build(), *learning["sensors"]],
         resources={"s3": s3, "sqs": sqs, "sns": SNSResource(), "dynamodb": dynamodb, "lakehouse": lakehouse},

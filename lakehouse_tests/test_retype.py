@@ -194,10 +194,10 @@ def test_who_dies_on_the_way_to_a_new_type_is_no_hindrance(
     exact = by(prices, Exact)
     apply, left = Table.apply, iter(range(commits))
 
-    def once(self: Table, *args: Any) -> None:
+    def once(self: Table, *args: Any) -> Any:
         if next(left, None) is None:
             raise ConnectionError
-        apply(self, *args)
+        return apply(self, *args)
 
     with monkeypatch.context() as patch:
         patch.setattr(raw, "BATCH", 1)

@@ -11,6 +11,7 @@ import click
 
 from lakehouse.cli.common import AS_JSON, landing_bucket
 from lakehouse.cli.plain import Failure
+from lakehouse.cli.workers import Workers
 from lakehouse.settings import Settings
 
 
@@ -202,8 +203,12 @@ def resume(table: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("dataset")
+@click.option("--workers", default=1, show_default=True, help="Processes that take a share each.")
+@click.option("--runs", is_flag=True, help="The other workers are runs of Dagster's, each where heavy runs go.")
+@click.option("--help-path", type=int, hidden=True)
+@click.option("--worker", type=int, default=0, hidden=True)
 @AS_JSON
-def backfill(dataset: str, as_json: bool) -> None:
+def backfill(dataset: str, workers: int, runs: bool, help_path: int | None, worker: int, as_json: bool) -> None:
     """Compute what follows from raw anew, beside what is read, then switch to it: `lakehouse backfill flights`.
 
     Nobody who reads is disturbed. Cut off, it goes on where it was when it is called again.
@@ -211,7 +216,7 @@ def backfill(dataset: str, as_json: bool) -> None:
     from lakehouse import terminal
     from lakehouse.dataset import load
     from lakehouse.lake import Conflict, Hopped, KeyChanged, Lake
-    from lakehouse.layers.backfill import NotNow
+    from lakehouse.layers.backfill import NotNow, help_out
     from lakehouse.layers.backfill import backfill as compute
     from lakehouse.layers.cleaned import RuleBroken
 
@@ -223,10 +228,14 @@ def backfill(dataset: str, as_json: bool) -> None:
         if done.moved and not as_json:
             click.echo(f"{done.table}: {done.upserted:,} rows written, {done.deleted:,} removed")
 
+    lake, others = Lake(Settings.load().lake), Workers(dataset, workers, runs)
     stands = "what stood stands"
     try:
-        with terminal.busy(f"computing {dataset} anew"):
-            done = compute(Lake(Settings.load().lake), datasets[dataset], tell)
+        if help_path is not None:
+            help_out(lake, datasets[dataset], help_path, worker, workers, tell)
+            return
+        with terminal.busy(f"computing {dataset} anew"), others:
+            done = compute(lake, datasets[dataset], tell, workers, others.start)
     except NotNow as error:
         raise Failure(str(error), error.hint) from error
     except RuleBroken as error:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from lakehouse.lake.maintenance import tidy
-from lakehouse.lake.table import CHANGE, Conflict, Cursor, KeyChanged, Table, stamp
+from lakehouse.lake.table import CHANGE, NONE, Applied, Conflict, Cursor, KeyChanged, Table, stamp
 
 LOOKS = 6
 LOSSES = 50
@@ -64,13 +64,17 @@ class Desired:
 
 @dataclass(frozen=True)
 class Hopped:
-    """What a hop did: rows written and removed, and the target's version after it."""
+    """What a hop did: rows written and removed, and the target's version after it; and what that cost: the files
+    that were written anew, and the rows of theirs that were copied as they were.
+    """
 
     table: str
     upserted: int = 0
     deleted: int = 0
     version: int = -1
     moved: bool = False
+    rewritten: int = 0
+    copied: int = 0
 
 
 def hop(
@@ -80,15 +84,17 @@ def hop(
     *,
     key: Sequence[str],
     code: str,
+    partition_by: Sequence[str] | None = None,
 ) -> Hopped:
     """Bring a target up to its sources.
 
     The target's handle is loaded before the look, and the commit is checked against that handle: of two racing
     hops one commits, the other looks again, with growing pauses, a bounded number of times.
 
-    Where the rows are of other types than the target's columns, or it has columns that they no longer have, the
-    target is written anew: a merge would cast to the old type in silence. Between that commit and the last of its
-    walk a reader finds only what came so far.
+    Where the rows are of other types than the target's columns, or it has columns that they no longer have, or its
+    partitions are not those of `partition_by` (None: whatever they are), the target is written anew: a merge would
+    cast to the old type in silence. Between that commit and the last of its walk a reader finds only what came so
+    far.
 
     `key`: the target's key columns. `code`: a fingerprint; when it changes, the target is compared as a whole.
     A target that is held is left as it is.
@@ -103,26 +109,29 @@ def hop(
         if not any(lags(target, source, code) for source in sources) or target.held:
             return Hopped(target.name, version=target.version)
         desired, news = _decided(target, news, work)
-        anew = desired.begins and target.unlike(desired.rows)
+        laid = partition_by is None or target.partitions == [*partition_by]
+        anew = desired.begins and (not laid or target.unlike(desired.rows))
         cursors = [cursor_after(target, n, code, desired.more) for n in news]
         upserts, deletes = (
-            (desired.rows, desired.rows.clear()) if desired.new or anew else difference(target, desired, key)
+            (desired.rows, desired.rows.clear()) if desired.new or anew else _asked(target, desired, key)
         )
-        if desired.more and not anew and upserts.is_empty() and deletes.is_empty():
-            return Hopped(target.name, version=target.version)
+        before = target.version
         try:
             if desired.new:
-                version = target.append(upserts, cursors, key, desired.marks)
+                done = Applied(target.append(upserts, cursors, key, desired.marks), len(upserts))
             elif anew:
-                version = target.overwrite(upserts, cursors)
+                done = Applied(target.overwrite(upserts, cursors, partition_by), len(upserts))
             else:
-                version = target.apply(upserts, deletes, key, cursors)
+                done = target.apply(upserts, deletes, key, cursors, NONE, desired.more)
         except Conflict:
             if look + 1 == LOOKS:
                 raise
             time.sleep(random.uniform(0, 0.05 * 2**look))
             continue
-        return Hopped(target.name, len(upserts), len(deletes), _tidied(target, version), moved=True)
+        if done.version == before:
+            return Hopped(target.name, version=before)
+        version, cost = _tidied(target, done.version), (done.rewritten, done.copied)
+        return Hopped(target.name, done.upserted, done.deleted, version, True, *cost)
     raise AssertionError("unreachable")
 
 
@@ -163,6 +172,7 @@ def walk(
     *,
     key: Sequence[str],
     code: str,
+    partition_by: Sequence[str] | None = None,
 ) -> Hopped:
     """`hop` until the target has read all of its source, a bounded part a commit.
 
@@ -173,12 +183,14 @@ def walk(
     """
     total, stage = Hopped(""), Stage()
     while stage.lost < LOSSES:
-        done, stage = _step(open_target, open_source, work, stage, key, code)
+        done, stage = _step(open_target, open_source, work, stage, key, code, partition_by)
         total = replace(
             done,
             upserted=total.upserted + done.upserted,
             deleted=total.deleted + done.deleted,
             moved=total.moved or done.moved,
+            rewritten=total.rewritten + done.rewritten,
+            copied=total.copied + done.copied,
         )
         if not stage.after:
             return total
@@ -192,6 +204,7 @@ def _step(
     stage: Stage,
     key: Sequence[str],
     code: str,
+    partition_by: Sequence[str] | None,
 ) -> tuple[Hopped, Stage]:
     ahead, after = replace(stage, after=""), ""
 
@@ -213,7 +226,7 @@ def _step(
         ahead = Stage(target.id, -1, news[0].source.version, upto, stage.lost + (after != stage.after))
         return desired
 
-    done = hop(target, [source], part, key=key, code=code)
+    done = hop(target, [source], part, key=key, code=code, partition_by=partition_by)
     return done, replace(ahead, target=done.version)
 
 
@@ -267,11 +280,21 @@ def _look(target: Table, source: Table, code: str) -> News:
     return News(source, source.changes(cursor.version))
 
 
+def _asked(target: Table, desired: Desired, key: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`difference`; where the scope tells keys, all that is desired of them, unread: the merge looks at them."""
+    if desired.scope is None or {*desired.scope.columns} != {*key}:
+        return difference(target, desired, key)
+    lacking = {c: kind for c, kind in target.kinds.items() if c not in desired.rows.columns}
+    rows = desired.rows.with_columns(pl.lit(None, dtype=kind).alias(c) for c, kind in lacking.items())
+    return rows, desired.scope.join(rows, on=list(key), how="anti")
+
+
 def difference(target: Table, desired: Desired, key: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(rows to upsert, keys to delete) that turn the target's scope into what is desired, and no more."""
     present = target.scan()
     if desired.scope is not None:
-        present = present.join(desired.scope.lazy(), on=desired.scope.columns, how="semi", nulls_equal=True)
+        near = target.near(desired.scope)
+        present = near.join(desired.scope.lazy(), on=desired.scope.columns, how="semi", nulls_equal=True)
     there = present.collect()
     known = {c: t for c, t in there.schema.items() if c not in desired.rows.columns}
     rows = desired.rows.with_columns(pl.lit(None, dtype=t).alias(c) for c, t in known.items())

@@ -88,7 +88,7 @@ def _put_back(now: Table, past: Table, sources: Iterable[str], marks: Marks, hol
     told = {**marks(now, past)}
     if hold or now.held:
         told[HELD] = int(hold)
-    if now.delta.schema() != past.delta.schema():
+    if now.delta.schema() != past.delta.schema() or now.partitions != past.partitions:
         told[BUILT] = now.version + 1
     cursors = [_back(cursor, past) for s in sources if (cursor := now.cursor(s))]
     try:

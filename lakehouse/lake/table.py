@@ -160,6 +160,27 @@ class Lake:
         return made
 
 
+_COUNTS = ("rows_inserted", "rows_updated", "rows_deleted", "files_removed", "rows_copied")
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The version after an upsert, the rows that it wrote and removed, and what that cost: the files that it wrote
+    anew, and the rows of theirs that it copied as they were.
+    """
+
+    version: int
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    rewritten: int = 0
+    copied: int = 0
+
+    @property
+    def upserted(self) -> int:
+        return self.inserted + self.updated
+
+
 @dataclass(frozen=True)
 class Size:
     """What lies below a table: data, change data and log, what nobody refers to any more included."""
@@ -303,14 +324,27 @@ class Table:
         """Whether the table cannot become the rows by an upsert: other types, or columns that they lack."""
         return not set(self.columns) <= set(rows.columns) or self.retyped(rows)
 
-    def overwrite(self, rows: pl.DataFrame, cursors: Iterable[Cursor]) -> int:
-        """Write the table anew, its columns with it, and move the cursors: one commit; gives its version."""
+    def near(self, places: pl.DataFrame) -> pl.LazyFrame:
+        """The rows of the partitions in which such rows lie; all rows where the columns do not tell that."""
+        rows = self.scan()
+        for name in {*self.partitions} & {*places.columns}:
+            rows = rows.filter(pl.col(name).is_in(places[name].unique().implode(), nulls_equal=True))
+        return rows
+
+    def overwrite(
+        self, rows: pl.DataFrame, cursors: Iterable[Cursor], partition_by: Sequence[str] | None = None
+    ) -> int:
+        """Write the table anew, its columns with it, and move the cursors: one commit; gives its version.
+
+        `partition_by`: how it lies from now on; None: as it does.
+        """
         try:
             write_deltalake(
                 self.delta,
                 rows.to_arrow(),
                 mode="overwrite",
                 schema_mode="overwrite",
+                partition_by=None if partition_by is None else [*partition_by],
                 commit_properties=_commit(cursors, {BUILT: self.version + 1}),
                 post_commithook_properties=HOOKS,
             )
@@ -350,7 +384,7 @@ class Table:
                 self._files(self._typed(rows), indexed),
                 "append",
                 self.delta.schema(),
-                self._partitions,
+                self.partitions,
                 commit_properties=commit,
                 post_commithook_properties=HOOKS,
             )
@@ -374,13 +408,14 @@ class Table:
         return rows.cast({c: kinds[c] for c in rows.columns})
 
     @property
-    def _partitions(self) -> list[str]:
+    def partitions(self) -> list[str]:
+        """The columns by whose values the files lie apart."""
         return list(self.delta.metadata().partition_columns)
 
     def _files(self, rows: pl.DataFrame, indexed: Sequence[str]) -> list[AddAction | RemoveAction]:
         if rows.is_empty():
             return []
-        by = self._partitions
+        by = self.partitions
         places = rows.select(by).unique().to_dicts() if by else [{}]
         return [self._file(at, rows.filter(**at).drop(by), indexed) for at in places]
 
@@ -402,16 +437,32 @@ class Table:
         key: Sequence[str],
         cursors: Iterable[Cursor] = (),
         marks: Mapping[str, int] = NONE,
-    ) -> int:
-        """Write `upserts`, remove the keys in `deletes`, with cursors and marks: one commit; gives its version.
+        idle: bool = False,
+    ) -> Applied:
+        """Write `upserts`, remove the keys in `deletes`, with cursors and marks: one commit.
 
-        Both hold at most one row a key; keys hold no null. With nothing to write the cursors move by an empty
-        append, since a merge that changes nothing makes no commit. Not streamed, because only then does the merge
-        skip the files whose statistics lie outside the keys; bounds of our own add nothing to that. New columns
-        join the schema by a commit before it: a merge that brings a time without a zone into it is refused.
+        Both hold at most one row a key; keys hold no null, and need not be there. What stands as it is to stand is
+        left alone. With nothing to write the cursors move by an empty append, since a merge that changes nothing
+        makes no commit; or, if `idle`, nothing is committed then. Not streamed, because only then does the merge
+        skip the files whose statistics or partitions lie outside the keys; bounds of our own add nothing to that.
+        New columns join the schema by a commit before it: a merge that brings a time without a zone into it is
+        refused.
         """
-        if upserts.is_empty() and deletes.is_empty():
-            return self.append(upserts, cursors, marks=marks)
+        nothing = upserts.is_empty() and deletes.is_empty()
+        told = {} if nothing else self._merge(upserts, deletes, key, cursors, marks)
+        done = Applied(self.version, *(told.get(f"num_target_{name}", 0) for name in _COUNTS))
+        if done.upserted or done.deleted or idle:
+            return done
+        return replace(done, version=self.append(upserts.clear(), cursors, marks=marks))
+
+    def _merge(
+        self,
+        upserts: pl.DataFrame,
+        deletes: pl.DataFrame,
+        key: Sequence[str],
+        cursors: Iterable[Cursor],
+        marks: Mapping[str, int],
+    ) -> Mapping[str, int]:
         source = pl.concat(
             [
                 upserts.with_columns(pl.lit(False).alias(REMOVED)),
@@ -421,10 +472,11 @@ class Table:
         )
         values = {c: f"s.`{c}`" for c in upserts.columns}
         match = " AND ".join(f"t.`{k}` = s.`{k}`" for k in key)
+        other = " OR ".join(f"(t.`{c}` IS DISTINCT FROM s.`{c}`)" for c in upserts.columns if c not in key)
         commit = _commit(cursors, marks)
         try:
             self._grow(upserts, commit)
-            (
+            told: Mapping[str, int] = (
                 self.delta.merge(
                     source.to_arrow(),
                     match,
@@ -435,13 +487,13 @@ class Table:
                     post_commithook_properties=HOOKS,
                 )
                 .when_matched_delete(f"s.{REMOVED}")
-                .when_matched_update(values, f"NOT s.{REMOVED}")
+                .when_matched_update(values, f"NOT s.{REMOVED} AND ({other or 'false'})")
                 .when_not_matched_insert(values, f"NOT s.{REMOVED}")
                 .execute()
             )
         except CommitFailedError as error:
             raise Conflict(str(error)) from error
-        return self.version
+        return told
 
 
 def _commit(cursors: Iterable[Cursor], marks: Mapping[str, int] = NONE) -> CommitProperties:

@@ -4,6 +4,8 @@ The hops are those of every run, on a lake in which the layers lie at their next
 own, with cursors of their own: who died on the way goes on where each of them stands, two at once race as two
 runs do, and what lands meanwhile is news like any other. Nobody reads them before they hold all that raw does.
 
+With helpers, the portions of raw are carried by several processes at once first: `fanout` tells how.
+
 Whoever began before the switch writes to the path that was left. Nothing is lost by that: raw has it, and the new
 path's cursor tells that it has yet to come. What reads a layer finds another table there, of which it knows
 nothing, and takes the difference.
@@ -20,7 +22,7 @@ import polars as pl
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Conflict, Hopped, Lake
 from lakehouse.lake.paths import switch
-from lakehouse.layers import balance, cleaned, history, raw
+from lakehouse.layers import balance, cleaned, fanout, history, raw
 from lakehouse.layers.cleaned import BAD, EXPIRED, JUDGE, JUDGED, RuleBroken
 from lakehouse.layers.lag import following
 from lakehouse.layers.tables import of_raw
@@ -50,8 +52,17 @@ class Backfilled:
     rows: Mapping[str, int]
 
 
-def backfill(lake: Lake, dataset: Dataset, tell: Callable[[Hopped], None] = lambda _: None) -> Backfilled:
+def backfill(
+    lake: Lake,
+    dataset: Dataset,
+    tell: Callable[[Hopped], None] = lambda _: None,
+    workers: int = 1,
+    start: Callable[[int, int], None] = lambda path, worker: None,
+) -> Backfilled:
     """Compute what follows from raw under new paths, and switch to them; `tell` is called after each hop.
+
+    Of `workers` this is the first; `start` is called with the number of the path for each further one, and has it
+    call `help_out` somewhere. What a helper leaves undone is done here.
 
     Raises `NotNow`, `RuleBroken` as any run does, and `Conflict` where others wrote all the time. What stood
     stands then, and another call goes on. What came with the switch is taken behind it, or by the next run.
@@ -60,8 +71,14 @@ def backfill(lake: Lake, dataset: Dataset, tell: Callable[[Hopped], None] = lamb
     names = [f"{layer}/{dataset.name}" for layer in of_raw(dataset)]
     _refuse(now, dataset, names)
     path = 1 + max(now.numbers().get(name, 0) for name in names)
-    anew = replace(now, paths={**now.numbers(), **dict.fromkeys(names, path)})
+    anew = _at(now, names, path)
     _keep_expiry(now, anew, dataset)
+    if workers > 1:
+        fanout.begin(anew, dataset)
+    if fanout.joined(anew, dataset):
+        for worker in range(1, workers):
+            start(path, worker)
+        fanout.carry(anew, dataset, 0, workers, tell)
     while following(anew, dataset, raw.open_raw(anew, dataset.name)):
         _carry(anew, dataset, tell)
     _compare(now, anew, dataset)
@@ -70,6 +87,18 @@ def backfill(lake: Lake, dataset: Dataset, tell: Callable[[Hopped], None] = lamb
         if following(anew, dataset, raw.open_raw(anew, dataset.name)):
             _carry(anew, dataset, tell)
     return Backfilled(dataset.name, path, {name: t.count for name in names if (t := anew.open(name))})
+
+
+def help_out(
+    lake: Lake, dataset: Dataset, path: int, worker: int, workers: int, tell: Callable[[Hopped], None]
+) -> int:
+    """Take portions of a backfill that is under way at this path, if one is; gives how many."""
+    names = [f"{layer}/{dataset.name}" for layer in of_raw(dataset)]
+    return fanout.carry(_at(lake.pinned(), names, path), dataset, worker, workers, tell)
+
+
+def _at(lake: Lake, names: list[str], path: int) -> Lake:
+    return replace(lake, paths={**lake.numbers(), **dict.fromkeys(names, path)})
 
 
 def _refuse(lake: Lake, dataset: Dataset, names: list[str]) -> None:

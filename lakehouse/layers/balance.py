@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterator
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.lake import Desired, Hopped, Lake, News, Table, walk
+from lakehouse.lake import Desired, Hopped, Lake, News, Table
 from lakehouse.lake.hop import lags
 from lakehouse.lake.table import schema, storable
 from lakehouse.layers import cleaned, raw
-from lakehouse.layers.portion import Portion, bounded, portion, told
+from lakehouse.layers.portion import Follower, Portion, bounded, portion, told
 
 AT = ["_object", "_generation"]
 COUNTS = schema(
@@ -41,13 +41,7 @@ def open_balance(lake: Lake, dataset: str) -> Table:
 
 def weigh(lake: Lake, dataset: Dataset) -> Hopped:
     """Count the records of each current generation into `balance/<dataset>`."""
-    return walk(
-        lambda: open_balance(lake, dataset.name),
-        lambda: told(lake, dataset.name),
-        lambda target, news, after: _weighed(dataset, target, news, after),
-        key=["_object"],
-        code=dataset.fingerprint,
-    )
+    return BALANCE.follow(lake, dataset)
 
 
 def _weighed(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
@@ -57,6 +51,9 @@ def _weighed(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     counts += [_count(parts.bad, "_refused"), _count(parts.dropped, "_dropped")]
     frame = pl.concat(counts, how="align").select(list(COUNTS)).with_columns(pl.exclude(AT).fill_null(0))
     return taken.desired(target, frame)
+
+
+BALANCE = Follower(lambda lake, dataset: open_balance(lake, dataset.name), _weighed, lambda _: ["_object"])
 
 
 def _count(rows: pl.DataFrame, label: str) -> pl.DataFrame:

@@ -12,11 +12,11 @@ import dataframely as dy
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.lake import Desired, Hopped, Lake, News, Table, walk
+from lakehouse.lake import Desired, Hopped, Lake, News, Table
 from lakehouse.lake.table import schema, stamp, storable
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.columns import Ledger, columns
-from lakehouse.layers.portion import Portion, bounded, portion, told
+from lakehouse.layers.portion import Follower, Portion, bounded, portion
 from lakehouse.layers.raw import ORIGIN
 from lakehouse.layers.rescued import RESCUED, as_json, excess, put_aside
 from lakehouse.layers.shape import shaped
@@ -24,6 +24,9 @@ from lakehouse.layers.shape import shaped
 BAD = schema({**{c: raw_layer.SCHEMA[c] for c in ORIGIN}, "_rules": pl.String, "_text": pl.String})
 
 
+PLACE, NULL = r"^[A-Za-z0-9._-]{1,64}$", "__HIVE_DEFAULT_PARTITION__"
+"""What a text that names a partition is like: of any other `load_cdf` looks for a wrong path, and Delta takes the
+empty one for null. And how a path says null."""
 EXPIRED, JUDGE, JUDGED = "expired", "judge", "judged"
 """Marks of a quarantine table: of what was read before this nothing stands; by what code, and since when."""
 
@@ -52,18 +55,13 @@ def clean(lake: Lake, dataset: Dataset) -> Hopped:
     While the whole table is taken anew, a reader can meet it half done: a key whose row left the object that is
     taken is gone until its next newest object comes.
     """
-    return walk(
-        lambda: open_cleaned(lake, dataset),
-        lambda: told(lake, dataset.name),
-        lambda target, news, after: _cleaned(dataset, target, news, after),
-        key=dataset.keys,
-        code=dataset.fingerprint,
-    )
+    return CLEANED.follow(lake, dataset)
 
 
 def open_cleaned(lake: Lake, dataset: Dataset) -> Table:
     name = f"cleaned/{dataset.name}"
-    return lake.open(name) or lake.ensure(name, storable(_none(dataset).good).schema, key=dataset.keys)
+    kinds = storable(_none(dataset).good).schema
+    return lake.open(name) or lake.ensure(name, kinds, dataset.partitions, dataset.keys)
 
 
 def open_quarantine(lake: Lake, dataset: Dataset) -> Table:
@@ -72,13 +70,7 @@ def open_quarantine(lake: Lake, dataset: Dataset) -> Table:
 
 def quarantine(lake: Lake, dataset: Dataset) -> Hopped:
     """Keep every bad record of the current generations in `quarantine/<dataset>`, with its reasons."""
-    return walk(
-        lambda: open_quarantine(lake, dataset),
-        lambda: told(lake, dataset.name),
-        lambda target, news, after: _quarantined(dataset, target, news, after),
-        key=["_object", "_record"],
-        code=dataset.fingerprint,
-    )
+    return QUARANTINE.follow(lake, dataset)
 
 
 def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
@@ -87,19 +79,21 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     Where all is taken, only the rows of objects that this walk has passed are believed: no other code wrote them.
     """
     taken = portion(dataset, news, after)
-    _, parts = records(dataset, taken)
+    read, parts = records(dataset, taken)
     if dataset.fail and not after:
         _forbid(dataset, news, taken, parts)
     if taken.first and parts.raised and parts.good.is_empty() and _filled(target):
         raise parts.raised[-1]
     batch = _spelled(storable(parts.good), target)
-    anew = taken.first or target.retyped(batch)
-    stood = batch.clear().lazy() if target.retyped(batch) else target.scan()
+    retyped = target.retyped(batch)
+    anew = taken.first or retyped
+    stood = batch.clear().lazy() if retyped else target.scan()
     batch = batch if anew else _beside(batch, target)
-    held = _like(batch, stood.filter(taken.held()))
+    held = batch.clear() if _unheard(taken, read) else _like(batch, stood.filter(taken.held()))
     scope = pl.concat([batch, held]).select(dataset.keys).unique()
     believed = pl.col("_object").is_in(taken.past) if taken.whole else ~taken.held()
-    rest = stood.join(scope.lazy(), on=dataset.keys, how="semi").filter(believed)
+    near = stood if retyped else target.near(scope)
+    rest = near.join(scope.lazy(), on=dataset.keys, how="semi").filter(believed)
     rows = newest(dataset, pl.concat([batch, _like(batch, rest)]))
     if not taken.whole and not (keys := _outdone(dataset, held, rows)).is_empty():
         others = (_spelled(part, target) for part in _elsewhere(dataset, taken, keys))
@@ -107,6 +101,12 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     there = {*dataset.contract.column_names(), *(() if anew else target.columns)}
     rows = put_aside(rows, excess(there, rows.columns))
     return Desired(rows, scope, more=not taken.last, first=taken.first), taken.after
+
+
+def _unheard(taken: Portion, read: pl.DataFrame) -> bool:
+    """Whether these objects said nothing before: what stands of them is what they say now."""
+    first = read.filter(pl.col("_generation") == 1)["_object"].unique()
+    return not taken.whole and {*taken.objects} <= {*first}
 
 
 def _forbid(dataset: Dataset, news: News, taken: Portion, parts: Split) -> None:
@@ -170,6 +170,10 @@ def _quarantined(dataset: Dataset, target: Table, news: News, after: str) -> tup
         expired = raw_layer.heads(taken.raw).filter(is_expired(target, dataset)).select(generation).collect()
         bad = bad.join(expired, on=generation, how="anti")
     return taken.desired(target, bad)
+
+
+CLEANED = Follower(open_cleaned, _cleaned, lambda dataset: dataset.keys, lambda dataset: dataset.partitions)
+QUARANTINE = Follower(open_quarantine, _quarantined, lambda _: ["_object", "_record"])
 
 
 def judge(dataset: Dataset) -> int:
@@ -275,6 +279,7 @@ def _split(dataset: Dataset, rows: pl.DataFrame) -> Split:
             rows.filter(pl.col("_bad").is_not_null()).select("_row", pl.col("_bad").alias("_rules")),
             shape.faults,
             _rules(failure.details()),
+            _placeless(dataset, good),
         ]
     )
     if dataset.warn:
@@ -320,6 +325,16 @@ def _rules(details: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("_verdict") == "invalid")
         .select("_row", "_rules")
     )
+
+
+def _placeless(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
+    """The records whose text names no partition."""
+    name = dataset.partition_by
+    if name is None or rows.schema[name] == pl.Date or rows.schema[name].is_integer():
+        return pl.DataFrame(schema={"_row": pl.UInt32, "_rules": pl.String})
+    text = pl.col(name).cast(pl.String)
+    wrong = ~text.str.contains(PLACE) | (text == NULL)
+    return rows.filter(wrong).select("_row", _rules=pl.lit(f"{name}|partition_by"))
 
 
 def _grave(dataset: Dataset, faults: pl.DataFrame) -> pl.DataFrame:

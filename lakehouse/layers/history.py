@@ -18,13 +18,13 @@ from typing import Any
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.lake import Desired, Hopped, Lake, News, Table, walk
+from lakehouse.lake import Desired, Hopped, Lake, News, Table
 from lakehouse.lake.hop import lags
 from lakehouse.lake.table import storable
 from lakehouse.landing.removals import REMOVED
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.cleaned import open_cleaned, order, split
-from lakehouse.layers.portion import portion, told
+from lakehouse.layers.portion import Follower, portion, told
 from lakehouse.layers.raw import TIME
 
 RECORD = raw_layer.KEY
@@ -50,13 +50,7 @@ def _none(dataset: Dataset) -> pl.DataFrame:
 
 def track(lake: Lake, dataset: Dataset) -> Hopped:
     """Bring `history/<dataset>` up to raw: the whole timelines of the keys that changed, a portion a commit."""
-    return walk(
-        lambda: open_history(lake, dataset),
-        lambda: told(lake, dataset.name),
-        lambda target, news, after: _tracked(dataset, target, news, after),
-        key=[*RECORD, "valid_from"],
-        code=dataset.fingerprint,
-    )
+    return HISTORY.follow(lake, dataset)
 
 
 def _tracked(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
@@ -79,6 +73,9 @@ def _tracked(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     rest = _like(none, stood.join(scope.lazy(), on=dataset.keys, how="semi").filter(believed))
     rows_now = timelines(dataset, pl.concat([mine.select(none.columns), rest]))
     return Desired(rows_now, scope, more=not taken.last, first=taken.first), taken.after
+
+
+HISTORY = Follower(open_history, _tracked, lambda _: [*RECORD, "valid_from"])
 
 
 def _like(none: pl.DataFrame, rows: pl.LazyFrame) -> pl.DataFrame:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.lake import Desired, Lake, News, Table
+from lakehouse.lake import Desired, Hopped, Lake, News, Table, walk
 from lakehouse.lake.table import Part
 from lakehouse.layers import raw as raw_layer
 
@@ -47,6 +47,27 @@ class Portion:
         return Desired(rows, scope, more=not self.last, first=self.first), self.after
 
 
+@dataclass(frozen=True)
+class Follower:
+    """A target of raw: how it is opened, what a portion of raw makes of it, by what it is keyed and lies apart."""
+
+    open: Callable[[Lake, Dataset], Table]
+    work: Callable[[Dataset, Table, News, str], tuple[Desired, str]]
+    key: Callable[[Dataset], Sequence[str]]
+    partition_by: Callable[[Dataset], Sequence[str] | None] = lambda _: None
+
+    def follow(self, lake: Lake, dataset: Dataset) -> Hopped:
+        """Bring the target up to raw, a portion a commit."""
+        return walk(
+            lambda: self.open(lake, dataset),
+            lambda: told(lake, dataset.name),
+            lambda target, news, after: self.work(dataset, target, news, after),
+            key=self.key(dataset),
+            code=dataset.fingerprint,
+            partition_by=self.partition_by(dataset),
+        )
+
+
 def told(lake: Lake, dataset: str) -> Table:
     return by_heads(raw_layer.open_raw(lake, dataset))
 
@@ -65,6 +86,11 @@ def portion(dataset: Dataset, news: News, after: str) -> Portion:
     past = [key for part in parts[:done] for key in part]
     objects = parts[done] if parts else []
     return Portion(replace(news.source, part=None), objects, past, done + 1 >= len(parts), news.whole)
+
+
+def heads_of(source: Table, dataset: Dataset) -> pl.DataFrame:
+    """The heads that say something, of raw as its targets follow it."""
+    return source.scan().filter(~pl.col("_state").is_in(raw_layer.silent(dataset))).collect()
 
 
 def bounded(heads: pl.DataFrame) -> Iterator[list[str]]:

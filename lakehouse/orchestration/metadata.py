@@ -52,6 +52,8 @@ def describe(lake: Lake, table: Table, done: Hopped, heads: pl.DataFrame) -> dic
         "upserted": done.upserted,
         "deleted": done.deleted,
         **_split(table, done),
+        "files_rewritten": done.rewritten,
+        "rows_copied": done.copied,
         "files": len(files),
         "megabytes": size,
         "objects_read": len(heads),

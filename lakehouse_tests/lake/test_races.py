@@ -30,6 +30,7 @@ WAYS: dict[str, Commit] = {
     "upsert": lambda table, cursor: table.apply(frame(("a", 2)), frame(), ["k"], [cursor]),
     "delete": lambda table, cursor: table.apply(frame(), frame(("b", 0)), ["k"], [cursor]),
     "both": lambda table, cursor: table.apply(frame(("a", 2)), frame(("b", 0)), ["k"], [cursor]),
+    "nothing new": lambda table, cursor: table.apply(frame(("a", 1)), frame(("gone", 0)), ["k"], [cursor]),
     "neither": lambda table, cursor: table.apply(frame(), frame(), ["k"], [cursor]),
 }
 

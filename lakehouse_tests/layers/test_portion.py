@@ -8,6 +8,7 @@ import pytest
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Table
+from lakehouse.lake.table import Applied
 from lakehouse.layers import balance, cleaned, ingest, raw, serving
 from lakehouse.layers.lag import lagging
 from lakehouse.layers.portion import Portion
@@ -164,7 +165,7 @@ def test_what_is_served_waits_while_a_table_that_it_reads_is_taken_anew(
 def die_after(monkeypatch: pytest.MonkeyPatch, commits: int) -> None:
     apply, left = Table.apply, iter(range(commits))
 
-    def once(self: Table, *args: object) -> int:
+    def once(self: Table, *args: object) -> Applied:
         if next(left, None) is None:
             raise ConnectionError
         return apply(self, *args)  # type: ignore[arg-type]
@@ -180,13 +181,13 @@ def test_a_walk_of_other_code_in_between_leaves_none_of_its_rows(
     mine = road.datasets["flights"]
     apply, calls = Table.apply, iter(range(3))
 
-    def overtaken(self: Table, *args: object) -> None:
+    def overtaken(self: Table, *args: object) -> Applied:
         if self.name == "cleaned/flights" and next(calls, None) == 2:
             other_code(road)
             cleaned.clean(road.lake, road.datasets["flights"])
             assert standing(road)[8] == 80
             road.datasets["flights"] = mine
-        apply(self, *args)  # type: ignore[arg-type]
+        return apply(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Table, "apply", overtaken)
     cleaned.clean(road.lake, mine)
@@ -203,11 +204,11 @@ def test_who_writes_in_between_makes_the_walk_begin_anew(
     apply, calls = Table.apply, iter(range(3))
     late = {"flights/02.csv": sample.flights(("AA", 2, 222))}
 
-    def overtaken(self: Table, *args: object) -> None:
+    def overtaken(self: Table, *args: object) -> Applied:
         if self.name == "cleaned/flights" and next(calls, None) == 2:
             take(road, late)
             cleaned.clean(road.lake, road.datasets["flights"])
-        apply(self, *args)  # type: ignore[arg-type]
+        return apply(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Table, "apply", overtaken)
     cleaned.clean(road.lake, road.datasets["flights"])

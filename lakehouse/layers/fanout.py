@@ -1,0 +1,230 @@
+"""raw → a dataset's layers at a new path, by many workers at once: each portion of raw with a cursor of its own.
+
+Which row of a key is the newest does not depend on the order in which its objects are taken, and no two portions
+share an object. So at a path that nobody reads yet the portions may come in any order and side by side: each is
+carried as news among the rows that stand there, in a commit that also says that this portion is in, and refused
+where another commit came after the look. A plan, which is a cursor too, and which empties the table by its commit,
+says of which version of raw the portions are. Once all are in, raw's own cursor is committed, and the hops of
+every day go on from there.
+
+Any worker may take any portion; each begins at its own. Who dies leaves what is left to the others, or to the next
+call. Who comes late finds raw's cursor, or another plan, and has nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+import polars as pl
+from deltalake.exceptions import DeltaError
+
+from lakehouse.dataset import Dataset
+from lakehouse.lake import Conflict, Desired, Hopped, Lake, News, Table, hop
+from lakehouse.lake.hop import LOSSES, cursor_at, unread
+from lakehouse.lake.table import BUILT, CHANGE, stamp
+from lakehouse.layers import raw as raw_layer
+from lakehouse.layers.balance import BALANCE
+from lakehouse.layers.cleaned import CLEANED, QUARANTINE
+from lakehouse.layers.history import HISTORY
+from lakehouse.layers.portion import Follower, bounded, by_heads, heads_of
+from lakehouse.layers.tables import of_raw
+
+FOLLOWERS: Mapping[str, Follower] = {
+    "cleaned": CLEANED,
+    "quarantine": QUARANTINE,
+    "balance": BALANCE,
+    "history": HISTORY,
+}
+
+
+PLANNED = -2
+"""What raw's own cursor says while a plan is under way. The walk of every day takes such a table whole, and writes
+another number with its first commit: from then on it has the table to itself, and the plan is over.
+"""
+
+
+class Over(Exception):
+    """The plan is not the one that was joined: it is finished, or another has begun."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is left to do at a path. `raw`: the heads of the version that is carried. `built`: of each layer that
+    is not finished, the version at which its table was emptied for this plan.
+    """
+
+    dataset: Dataset
+    lake: Lake
+    raw: Table
+    built: Mapping[str, int]
+
+    def code(self, layer: str) -> str:
+        """What a portion's cursor says of itself: an earlier plan's say nothing of what stands now."""
+        return f"{self.dataset.fingerprint} {self.built[layer]}"
+
+    def source(self, number: int) -> Table:
+        return replace(self.raw, name=f"{self.raw.name}#{number}", part=None)
+
+    def left(self, layer: str, count: int) -> list[int]:
+        """The portions that are not in. Raises `Over`."""
+        table = self.open(layer)
+        sources = [self.source(n) for n in range(count)]
+        return [n for n, s in enumerate(sources) if table.cursor(s.name) != cursor_at(s, self.code(layer))]
+
+    def open(self, layer: str) -> Table:
+        """The layer's table while the plan holds. Raises `Over`."""
+        table = FOLLOWERS[layer].open(self.lake, self.dataset)
+        if table.mark(BUILT) != self.built[layer] or not _under_way(table, self.raw):
+            raise Over(f"{table.name}: {self.raw.name} at {self.raw.version}")
+        return table
+
+
+def begin(lake: Lake, dataset: Dataset) -> None:
+    """Have a plan for every layer that does not follow raw yet: one that is there, if the same code made it and
+    the others are for the same version of raw.
+    """
+    source, found = by_heads(raw_layer.open_raw(lake, dataset.name)), False
+    for layer in of_raw(dataset):
+        for _ in range(LOSSES):
+            table = FOLLOWERS[layer].open(lake, dataset)
+            if _followed(table, source):
+                break
+            version = _planned(table, source, dataset)
+            if version == source.version or (version is not None and not found and _reached(source, version)):
+                found = True
+                break
+            with suppress(Conflict):
+                _empty(table, source, dataset)
+
+
+def _reached(source: Table, version: int) -> bool:
+    """Load an earlier version of raw; False if its log does not reach back."""
+    try:
+        source.delta.load_as_version(version)
+    except DeltaError:
+        return False
+    return True
+
+
+def _code(dataset: Dataset) -> str:
+    """What a plan's cursor says of the code: what makes the rows, and where portions end."""
+    return f"{dataset.fingerprint} {raw_layer.BATCH} {raw_layer.BYTES}"
+
+
+def _empty(table: Table, source: Table, dataset: Dataset) -> None:
+    plan = cursor_at(replace(source, name=f"{source.name}#plan", part=None), _code(dataset))
+    none = replace(unread(source, dataset.fingerprint), version=PLANNED)
+    table.overwrite(table.scan().head(0).collect(), [plan, none])
+
+
+def _followed(table: Table, source: Table) -> bool:
+    """Whether the table has read raw to the end of some version."""
+    cursor = table.cursor(source.name)
+    return cursor is not None and cursor.version >= 0
+
+
+def _under_way(table: Table, source: Table) -> bool:
+    cursor = table.cursor(source.name)
+    return cursor is not None and cursor.version == PLANNED
+
+
+def _planned(table: Table, source: Table, dataset: Dataset) -> int | None:
+    """The version of raw that the table is to be carried to; None: no plan of this code is under way."""
+    cursor = table.cursor(f"{source.name}#plan")
+    same = cursor is not None and cursor.stamp == stamp(source.id, _code(dataset))
+    return cursor.version if cursor and same and _under_way(table, source) else None
+
+
+def joined(lake: Lake, dataset: Dataset) -> Plan | None:
+    """The plan that is under way at the lake's paths, if there is one."""
+    source = by_heads(raw_layer.open_raw(lake, dataset.name))
+    built: dict[str, int] = {}
+    for layer in of_raw(dataset):
+        table = FOLLOWERS[layer].open(lake, dataset)
+        version, since = _planned(table, source, dataset), table.mark(BUILT)
+        if version is not None and since is not None:
+            source.delta.load_as_version(version)
+            built[layer] = since
+    return Plan(dataset, lake, source, built) if built else None
+
+
+def carry(
+    lake: Lake,
+    dataset: Dataset,
+    worker: int = 0,
+    workers: int = 1,
+    tell: Callable[[Hopped], None] = lambda _: None,
+) -> int:
+    """Take portions until none is left, beginning with every `workers`-th, and finish; gives how many were taken.
+
+    Nothing is done where no plan is under way. Raises `Conflict` where others wrote all the time.
+    """
+    plan = joined(lake, dataset)
+    if plan is None:
+        return 0
+    heads = heads_of(plan.raw, dataset)
+    portions = [*bounded(heads)]
+    taken = 0
+    try:
+        left = _left(plan, len(portions), worker, workers)
+        for _ in range(len(portions) + LOSSES):
+            if not left:
+                break
+            taken += _take(plan, left[0], heads.filter(pl.col("_object").is_in(portions[left[0]])), tell)
+            left = _left(plan, len(portions), worker, workers)
+        for layer in plan.built:
+            _finish(plan, layer, len(portions))
+    except Over:
+        return taken
+    return taken
+
+
+def _left(plan: Plan, count: int, worker: int, workers: int) -> list[int]:
+    """The portions that some layer lacks: the worker's own, and then, from the last on, the others'."""
+    left = {n for layer in plan.built for n in plan.left(layer, count)}
+    own = [n for n in sorted(left) if n % workers == worker]
+    return own + sorted(left - {*own}, reverse=True)
+
+
+def _take(plan: Plan, number: int, heads: pl.DataFrame, tell: Callable[[Hopped], None]) -> bool:
+    """Carry one portion into each layer that lacks it; whether this worker did."""
+    news = News(plan.raw, heads.with_columns(pl.lit("insert").alias(CHANGE)))
+    moved = False
+    for layer in plan.built:
+
+        def part(target: Table, _: list[News], layer: str = layer) -> Desired:
+            return FOLLOWERS[layer].work(plan.dataset, target, news, "")[0]
+
+        try:
+            done = hop(
+                partial(plan.open, layer),
+                [lambda: plan.source(number)],
+                part,
+                key=FOLLOWERS[layer].key(plan.dataset),
+                code=plan.code(layer),
+            )
+        except Conflict:
+            continue
+        moved |= done.moved
+        if done.moved:
+            tell(done)
+    return moved
+
+
+def _finish(plan: Plan, layer: str, count: int) -> None:
+    """Once every portion is in, say that raw is."""
+    for _ in range(LOSSES):
+        try:
+            table = plan.open(layer)
+        except Over:
+            return
+        if plan.left(layer, count):
+            return
+        try:
+            table.append(table.scan().head(0).collect(), [cursor_at(plan.raw, plan.dataset.fingerprint)])
+        except Conflict:
+            continue
+        return

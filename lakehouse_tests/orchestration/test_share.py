@@ -1,0 +1,70 @@
+"""A backfill's further workers as runs of Dagster's."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+
+from lakehouse.cli import main
+from lakehouse.definitions import build
+from lakehouse.layers import fanout
+from lakehouse.layers.backfill import backfill
+from lakehouse.layers.tables import of_raw
+from lakehouse.local import house
+from lakehouse.orchestration.composite import HEAVY, WEIGHT
+from lakehouse.settings import Settings
+from lakehouse_tests import sample
+from lakehouse_tests.conftest import Road
+from lakehouse_tests.test_road import check, land
+
+pytestmark = pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning")
+"""Dagster 1.13 calls its own deprecated method where one resource holds another."""
+
+
+@pytest.fixture
+def flights(road: Road, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Road:
+    for name, value in {
+        "HOME": str(tmp_path),
+        "LAKE": road.lake.root,
+        "TABLE_PREFIX": road.prefix,
+        "LANDING_BUCKET": road.bucket.name,
+        "QUEUE_URL": road.queue.url,
+    }.items():
+        monkeypatch.setenv(f"LAKEHOUSE_{name}", value)
+    land(road, sample.FILES)
+    road.announce(*sample.FILES)
+    road.hops()
+    return road
+
+
+def test_a_heavy_run_takes_its_share_of_a_backfill_that_is_under_way(flights: Road) -> None:
+    dataset, job = flights.datasets["flights"], build(dg.in_process_executor).resolve_job_def("backfill_share")
+    assert job.tags[WEIGHT] == HEAVY
+    share = {"dataset": "flights", "path": 1, "worker": 1, "workers": 2}
+    config = {"ops": {"carry_share": {"config": share}}}
+    assert job.execute_in_process(run_config=config).success
+    beside = replace(flights.lake, paths={f"{layer}/flights": 1 for layer in of_raw(dataset)})
+    assert beside.open("cleaned/flights") is None or not fanout.joined(beside, dataset)
+    fanout.begin(beside, dataset)
+    assert job.execute_in_process(run_config=config).success
+    assert fanout.joined(beside, dataset) is None
+    told: list[str] = []
+    assert backfill(flights.lake, dataset, lambda done: told.append(done.table)).path == 1
+    assert told == []
+    flights.hops()
+    check(flights, sample.FILES)
+
+
+@pytest.mark.slow
+def test_the_command_has_dagster_launch_the_other_workers(flights: Road) -> None:
+    with house.dagster(Settings.load()):
+        found = CliRunner().invoke(main, ["backfill", "flights", "--workers", "3", "--runs"])
+        assert found.exit_code == 0, found.output
+        with dg.DagsterInstance.get() as instance:
+            runs = instance.get_runs(dg.RunsFilter(job_name="backfill_share"))
+            assert len(runs) == 2
+            assert {run.tags[WEIGHT] for run in runs} == {HEAVY}
+    flights.hops()
+    check(flights, sample.FILES)
