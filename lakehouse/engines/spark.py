@@ -1,0 +1,94 @@
+"""frames → Spark Connect → rows: Sail in this process, or whatever listens at `sc://…`.
+
+The engine reads Delta tables by itself, at the version that the hop looked at, and hands back what the function
+gives of them, which is all that comes through this process.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+import polars as pl
+from polars import selectors
+
+from lakehouse.engines.frame import GROUPS, Frame
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+ROWS = 32 << 20
+"""Bytes of rows in memory that are sent at once. A message of Spark Connect holds 128 MB."""
+
+
+class EngineFailed(Exception):
+    """The engine did not answer, or could not compute. Transient: the next sweep tries again."""
+
+
+def compute(function: Callable[..., Any], frames: Sequence[Frame], engine: str) -> pl.DataFrame:
+    """What a portable function gives, computed by the engine.
+
+    Rows in memory that are too many for a message go in parts: of what is cleaned every row stands for itself.
+    """
+    try:
+        return _computed(function, frames, session(engine))
+    except Exception as error:
+        raise EngineFailed(f"{function.__name__} on {engine}: {error}") from error
+
+
+def _computed(function: Callable[..., Any], frames: Sequence[Frame], spark: SparkSession) -> pl.DataFrame:
+    first = frames[0]
+    if isinstance(first, pl.DataFrame) and len(frames) == 1 and first.estimated_size() > ROWS and len(first) > 1:
+        halves = first.head(len(first) // 2), first.tail(-(len(first) // 2))
+        return pl.concat([_computed(function, [half], spark) for half in halves])
+    given = [nw.from_native(_frame(spark, one)) for one in frames]
+    return pl.DataFrame(function(*given).to_native().toArrow())
+
+
+def _frame(spark: SparkSession, one: Frame) -> DataFrame:
+    if isinstance(one, pl.DataFrame):
+        return _sent(spark, one)
+    table, groups = one.table.delta, one.groups
+    rows = spark.read.format("delta").option("versionAsOf", table.version()).load(table.table_uri)
+    if groups is None or len(groups) > GROUPS:
+        return rows
+    if groups.is_empty():
+        return rows.limit(0)
+    keys = _sent(spark, groups)
+    (column,) = groups.columns
+    return rows.join(keys, rows[column].eqNullSafe(keys[column]), "leftsemi")
+
+
+def _sent(spark: SparkSession, rows: pl.DataFrame) -> DataFrame:
+    """Rows of this process. Spark knows no unsigned integer, and no column without a type."""
+    typed = rows.cast({pl.Null: pl.String})
+    return spark.createDataFrame(typed.cast({selectors.unsigned_integer(): pl.Int64}).to_arrow())
+
+
+@lru_cache(maxsize=1)
+def session(engine: str) -> SparkSession:
+    """A session that reckons in UTC. It lasts as long as the process, as does a server that is started here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        from pyspark.sql.connect.session import SparkSession as Session
+    made: Any = Session.builder.remote(_embedded() if engine == "sail" else engine).create()
+    made.conf.set("spark.sql.session.timeZone", "UTC")
+    return made
+
+
+def _embedded() -> str:
+    """Sail's server in this process, on loopback and a free port."""
+    from pysail.spark import SparkConnectServer
+
+    server = SparkConnectServer("127.0.0.1", 0)
+    server.start(background=True)
+    _SERVERS.append(server)
+    ip, port = server.listening_address
+    return f"sc://{ip}:{port}"
+
+
+_SERVERS: list[Any] = []
+"""What would be stopped if nobody held it."""
