@@ -28,11 +28,11 @@ PLAIN = EXACT | {REAL}
 ANY = PLAIN | {OTHER}
 AGREED: Sequence[tuple[frozenset[str], str]] = (
     (ANY, "col all exclude lit len alias is_null null_count count over"),
-    (PLAIN, "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ is_in is_between fill_null coalesce when_then"),
-    (EXACT, "min max n_unique"),
-    (frozenset({WHOLE, REAL}), "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __neg__ abs"),
+    (PLAIN, "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ is_in is_between coalesce when_then"),
+    (PLAIN - {TIME}, "fill_null"),
+    (EXACT, "min max"),
+    (frozenset({WHOLE, REAL}), "__add__ __sub__ __rsub__ __mul__ __neg__ abs"),
     (frozenset({WHOLE}), "sum sum_horizontal min_horizontal max_horizontal clip clip_lower clip_upper"),
-    (frozenset({WHOLE}), "__truediv__ __rtruediv__ __floordiv__"),
     (INTEGER, "mean median rank"),
     (INTEGER | {TRUTH}, "cast"),
     (frozenset({REAL}), "sqrt is_nan is_finite fill_nan"),
@@ -56,16 +56,19 @@ LIMITS: Mapping[str, tuple[Callable[[Mapping[str, Any]], bool], str]] = {
 """What more has to hold of an expression, and how that is said."""
 FRAME = {"select", "with_columns", "filter", "group_by", "join", "unique", "rename", "drop", "drop_nulls", "pipe"}
 """What a frame may be asked for, and what of it may be looked at."""
-LOOKS = {"columns", "schema", "collect_schema", "implementation"}
+LOOKS = {"columns", "schema", "collect_schema"}
 HINTS = {
     "sum": "cast to nw.Int64: booleans do not add up everywhere, and floats in another order to another sum",
     "mean": "of integers it is exact; of floats it hangs on their order",
     "round": "a cent is another in one row of three hundred; round where it is shown",
     "str.replace": "use str.replace_all with literal=True",
     "dt.weekday": "a Sunday is 7 here and 0 there",
+    "fill_null": "of days and times a text takes the place; use coalesce",
+    "n_unique": "of no rows it is 0 here and null there; let unique come before len",
     "map_batches": "no Python runs on another engine",
     "join_asof": "no other engine has it",
     "unique": "only of whole rows: which one stays is another on each engine",
+    "__truediv__": "the last digit is another where the divisor is constant; a share is the mean of 0 and 1",
     "__mod__": "its sign and its zero are others on each engine",
     "cast": "leave the reading of text to the contract",
 }
@@ -141,6 +144,9 @@ class _Checked(nw.LazyFrame[pl.LazyFrame]):
                 self._keyed(node.kwargs["partition_by"], "over")
 
     def _kinds(self, expression: nw.Expr) -> list[str]:
+        """What the columns of an expression are; of a value written down nothing, since it takes their type."""
+        if [node.name for node in expression._nodes] == ["lit"]:
+            return []
         return [kind(dtype) for dtype in _plain(self).select(expression).collect_schema().dtypes()]
 
     def _keyed(self, keys: Any, what: str) -> None:

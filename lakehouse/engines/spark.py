@@ -74,7 +74,8 @@ def session(engine: str) -> SparkSession:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         from pyspark.sql.connect.session import SparkSession as Session
-    made: Any = Session.builder.remote(_embedded() if engine == "sail" else engine).create()
+    builder: Any = Session.builder
+    made: SparkSession = builder.remote(_embedded() if engine == "sail" else engine).create()
     made.conf.set("spark.sql.session.timeZone", "UTC")
     return made
 

@@ -26,7 +26,6 @@ def punctuality(flights: nw.LazyFrame, airlines: nw.LazyFrame) -> nw.LazyFrame:
             nw.col("dep_delay").null_count().alias("cancelled"),
             nw.col("arr_delay").mean().alias("mean_arr_delay"),
             nw.col("arr_delay").max().alias("worst"),
-            nw.col("dest").n_unique().alias("airports"),
             nw.col("time_hour").max().alias("last"),
         )
         .join(airlines.select("carrier", nw.col("name").alias("airline")), on="carrier", how="left")
