@@ -9,7 +9,7 @@ import narwhals as nw
 import polars as pl
 
 from lakehouse.engines import portable, spark
-from lakehouse.engines.frame import GROUPS, Frame, Narrowed, within
+from lakehouse.engines.frame import Frame, Narrowed, within
 from lakehouse.engines.portable import NotPortable
 from lakehouse.engines.spark import EngineFailed
 from lakehouse.settings import Settings
@@ -34,7 +34,7 @@ def compute(function: Callable[..., Any], frames: Sequence[Frame]) -> pl.DataFra
         rows = function(*map(nw.from_native, lazy)).to_native().collect()
         return rows
     rows = spark.compute(function, frames, engine).select(schema.names()).cast(schema)
-    for groups in (one.groups for one in frames if isinstance(one, Narrowed)):
-        if groups is not None and len(groups) > GROUPS:
-            rows = within(rows.lazy(), groups).collect()
+    for one in frames:
+        if isinstance(one, Narrowed) and one.beyond:
+            rows = within(rows.lazy(), one.groups).collect()
     return rows

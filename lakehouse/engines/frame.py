@@ -19,6 +19,11 @@ class Narrowed:
     table: Table
     groups: pl.DataFrame | None = None
 
+    @property
+    def beyond(self) -> bool:
+        """Whether the groups are too many to be sent."""
+        return self.groups is not None and len(self.groups) > GROUPS
+
     def scan(self) -> pl.LazyFrame:
         return within(self.table.scan(), self.groups)
 

@@ -15,13 +15,17 @@ import narwhals as nw
 import polars as pl
 from polars import selectors
 
-from lakehouse.engines.frame import GROUPS, Frame
+from lakehouse.engines.frame import Frame
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 ROWS = 32 << 20
 """Bytes of rows in memory that are sent at once. A message of Spark Connect holds 128 MB."""
+
+TRIES = 6
+"""How often a call is sent again to an engine that does not answer, which takes some ten seconds. By itself the
+client goes on for ten minutes; here the sweep comes again."""
 
 
 class EngineFailed(Exception):
@@ -53,7 +57,7 @@ def _frame(spark: SparkSession, one: Frame) -> DataFrame:
         return _sent(spark, one)
     table, groups = one.table.delta, one.groups
     rows = spark.read.format("delta").option("versionAsOf", table.version()).load(table.table_uri)
-    if groups is None or len(groups) > GROUPS:
+    if groups is None or one.beyond:
         return rows
     if groups.is_empty():
         return rows.limit(0)
@@ -73,9 +77,11 @@ def session(engine: str) -> SparkSession:
     """A session that reckons in UTC. It lasts as long as the process, as does a server that is started here."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        from pyspark.sql.connect.client.retries import DefaultPolicy
         from pyspark.sql.connect.session import SparkSession as Session
     builder: Any = Session.builder
     made: SparkSession = builder.remote(_embedded() if engine == "sail" else engine).create()
+    made.client.set_retry_policies([DefaultPolicy(max_retries=TRIES, max_backoff=4000)])
     made.conf.set("spark.sql.session.timeZone", "UTC")
     return made
 
