@@ -264,8 +264,10 @@ def test_a_refused_record_is_listed_shown_and_sent_again(house: Road) -> None:
 
 
 def test_infer_prints_a_dataset_file_and_says_where_nothing_landed(house: Road) -> None:
-    assert 'carrier = dy.String(primary_key=True)  # 2 distinct' in run("infer", "airlines/")
+    assert "carrier = dy.String(primary_key=True)  # 2 distinct" in run("infer", "airlines/")
     assert "Error: nothing has landed below nowhere/" in run("infer", "nowhere", code=1)
+
+
 def test_redrive_moves_dead_letters_back(house: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "LAKEHOUSE_DEAD_LETTER_QUEUE_URL is not set" in run("redrive", code=1)
     dead = house.queue.client.create_queue(QueueName=f"{house.bucket.name}-dead")["QueueUrl"]

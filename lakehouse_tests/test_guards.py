@@ -283,7 +283,7 @@ MUTATIONS = [
         "an overwritten record stands on",
         "layers/history.py",
         '_ended=pl.max_horizontal("_until", "_later")',
-        '_ended=pl.lit(None, TIME)',
+        "_ended=pl.lit(None, TIME)",
         f"{TIMELINES}::as_of_any_moment_history_is_what_cleaned_was[keep-250]",
     ),
     swap(
@@ -544,7 +544,7 @@ MUTATIONS = [
     swap(
         "a stretch that was cut off counts as compared",
         "landing/reconcile.py",
-        "        _leave(lake, scope, upto or \"\")\n",
+        '        _leave(lake, scope, upto or "")\n',
         "",
         "landing/test_reconcile.py::a_call_that_was_cut_off_is_taken_up_where_it_stopped",
     ),
@@ -572,7 +572,7 @@ MUTATIONS = [
     swap(
         "a new contract's refusals of old files expire at once",
         "layers/retention.py",
-        'if until < (target.mark(JUDGED) or 0):',
+        "if until < (target.mark(JUDGED) or 0):",
         "if False:",
         "layers/test_retention.py::what_was_just_refused_of_an_old_file_waits_its_time",
     ),
@@ -734,6 +734,48 @@ MUTATIONS = [
         "self.tip[1] == NOTHING and ",
         "",
         f"{GLANCE}::a_commit_between_the_opening_of_a_table_and_the_look_at_its_tip_is_seen_by_the_next_look",
+    ),
+    swap(
+        "an engine is asked whatever the function says",
+        "engines/portable.py",
+        "            self._judge(one)\n        return super()._flatten",
+        "            one\n        return super()._flatten",
+        "engines/test_portable.py::what_engines_differ_on_is_refused_by_name[round]",
+    ),
+    swap(
+        "kinds of values do not matter",
+        "engines/portable.py",
+        "        if one not in OPERANDS[name]:",
+        "        if False:",
+        "engines/test_portable.py::what_engines_differ_on_is_refused_by_name[min of float]",
+    ),
+    swap(
+        "an engine reads the table as it is by then",
+        "engines/spark.py",
+        '.option("versionAsOf", table.version())',
+        "",
+        "engines/test_road.py::an_engine_reads_the_version_that_was_looked_at[sail]",
+    ),
+    swap(
+        "an engine that died is the record's fault",
+        "layers/cleaned.py",
+        "MemoryError | NotPortable | EngineFailed",
+        "MemoryError | NotPortable",
+        "engines/test_road.py::an_engine_that_dies_holds_back_a_hop_and_refuses_no_record",
+    ),
+    swap(
+        "a group without a name is nobody's",
+        "engines/spark.py",
+        "rows[column].eqNullSafe(keys[column])",
+        "rows[column] == keys[column]",
+        "engines/test_road.py::an_engine_computes_the_groups_that_are_asked_for[sail-100]",
+    ),
+    swap(
+        "groups that nobody asked for are given back",
+        "engines/__init__.py",
+        "one.beyond:",
+        "False:",
+        "engines/test_road.py::an_engine_computes_the_groups_that_are_asked_for[sail-2]",
     ),
 ]
 
