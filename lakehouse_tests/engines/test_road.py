@@ -58,6 +58,7 @@ def assert_same(one: Road, other: Road) -> None:
         assert mine.version == theirs.version
 
 
+@pytest.mark.parametrize("root", ["disk", "s3"], indirect=True)
 def test_each_engine_makes_the_tables_that_polars_makes(
     punctual: Road, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
