@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import narwhals as nw
@@ -11,7 +12,7 @@ import pytest
 
 from lakehouse.dataset import DeclarationError, Serving
 from lakehouse.engines import NotPortable, compute
-from lakehouse.engines.portable import columns, is_portable
+from lakehouse.engines.portable import FRAME, OPERANDS, columns, is_portable
 from lakehouse.layers import porting
 from lakehouse.settings import SettingError, Settings
 from lakehouse_tests.engines.punctual import DATASETS, FLIGHTS
@@ -94,6 +95,12 @@ def test_definitions_do_not_load_with_what_engines_differ_on() -> None:
     with pytest.raises(DeclarationError, match=r"flights: .*cast of text .*leave the reading of text"):
         porting.refuse(DATASETS | {"flights": replace(FLIGHTS, clean=numbered)})
     porting.refuse(DATASETS | {"flights": replace(FLIGHTS, clean=widened)})
+
+
+def test_the_page_lists_what_is_let_through() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
+    names = {name for name in OPERANDS if not name.startswith("__")} - {"when_then", "clip_lower", "clip_upper"}
+    assert [name for name in sorted(names | FRAME) if f"`{name}`" not in page] == []
 
 
 def test_an_engine_that_nobody_knows_is_refused() -> None:
