@@ -124,6 +124,7 @@ def test_opentelemetry_is_imported_only_where_it_is_asked_for(collector: Collect
     assert collector.seen["lakehouse.events",] == int(told)
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_changes_nothing() -> None:
     script = "from lakehouse import metrics; metrics.add('lakehouse.events', 1); metrics.flush(); print('on')"
     environment = os.environ | {
