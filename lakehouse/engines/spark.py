@@ -24,7 +24,7 @@ ROWS = 32 << 20
 """Bytes of rows in memory that are sent at once. A message of Spark Connect holds 128 MB."""
 
 TRIES = 6
-"""How often a call is sent again to an engine that does not answer, which takes some ten seconds. By itself the
+"""How often a call is sent again to an engine that does not answer, which takes some twenty seconds. By itself the
 client goes on for ten minutes; here the sweep comes again."""
 
 
@@ -40,7 +40,7 @@ def compute(function: Callable[..., Any], frames: Sequence[Frame], engine: str) 
     try:
         return _computed(function, frames, session(engine))
     except Exception as error:
-        raise EngineFailed(f"{function.__name__} on {engine}: {error}") from error
+        raise EngineFailed(f"{function.__name__} on {engine}: {_told(error)}") from error
 
 
 def _computed(function: Callable[..., Any], frames: Sequence[Frame], spark: SparkSession) -> pl.DataFrame:
@@ -70,6 +70,20 @@ def _sent(spark: SparkSession, rows: pl.DataFrame) -> DataFrame:
     """Rows of this process. Spark knows no unsigned integer, and no column without a type."""
     typed = rows.cast({pl.Null: pl.String})
     return spark.createDataFrame(typed.cast({selectors.unsigned_integer(): pl.Int64}).to_arrow())
+
+
+def version(engine: str) -> str:
+    """What the engine calls itself. Raises `EngineFailed` where it does not answer."""
+    try:
+        return str(session(engine).version)
+    except Exception as error:
+        raise EngineFailed(f"{engine}: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """The words of an error; gRPC's own are many lines around them."""
+    details = getattr(error, "details", None)
+    return str(details()) if callable(details) else str(error)
 
 
 @lru_cache(maxsize=1)
