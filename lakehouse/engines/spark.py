@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -40,6 +40,7 @@ def compute(function: Callable[..., Any], frames: Sequence[Frame], engine: str) 
     try:
         return _computed(function, frames, session(engine))
     except Exception as error:
+        session.cache_clear()  # a server that was started anew knows nothing of it
         raise EngineFailed(f"{function.__name__} on {engine}: {_told(error)}") from error
 
 
@@ -86,7 +87,7 @@ def _told(error: Exception) -> str:
     return str(details()) if callable(details) else str(error)
 
 
-@lru_cache(maxsize=1)
+@cache
 def session(engine: str) -> SparkSession:
     """A session that reckons in UTC. It lasts as long as the process, as does a server that is started here."""
     with warnings.catch_warnings():

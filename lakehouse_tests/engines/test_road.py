@@ -7,9 +7,12 @@ from pathlib import Path
 import narwhals as nw
 import polars as pl
 import pytest
+from dataframely.random import Generator
 from polars.testing import assert_frame_equal
 
+from lakehouse.dataset import load
 from lakehouse.engines import EngineFailed, Narrowed, compute, frame, spark
+from lakehouse.engines.portable import is_portable
 from lakehouse.lake import Lake, Table
 from lakehouse.layers import cleaned, ingest, serving
 from lakehouse.layers.serving import disagreement
@@ -76,6 +79,18 @@ def test_each_engine_makes_the_tables_that_polars_makes(
         wrong = disagreement(punctual.lake, one, DATASETS, seed=1)
         assert wrong is not None
         assert wrong.is_empty()
+
+
+def test_what_is_shipped_as_portable_agrees(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = load()
+    shipped = [s for d in datasets.values() for s in d.serving if is_portable(s.compute)]
+    assert shipped
+    for one in shipped:
+        upstreams = [datasets[u].contract.sample(20, generator=Generator(seed=1)) for u in one.upstreams]
+        found = compute(one.compute, upstreams)
+        with monkeypatch.context() as here:
+            here.setenv("LAKEHOUSE_ENGINE", "polars")
+            assert_frame_equal(found, compute(one.compute, upstreams), check_row_order=False, check_exact=True)
 
 
 def test_what_one_engine_made_another_finds_to_be_so(
