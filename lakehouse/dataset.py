@@ -13,13 +13,14 @@ from itertools import combinations
 from typing import Any, Literal
 
 import dataframely as dy
+import narwhals as nw
 import polars as pl
 
 from lakehouse.fingerprint import digest, said
 from lakehouse.formats import Format
 from lakehouse.globs import common, matches
 
-Clean = Callable[[pl.LazyFrame], pl.LazyFrame]
+Clean = Callable[[pl.LazyFrame], pl.LazyFrame] | Callable[[nw.LazyFrame], nw.LazyFrame]
 Reader = Callable[..., pl.DataFrame]
 
 
@@ -35,9 +36,10 @@ class Serving:
     returns one row a `key`. With `group`, only the groups that changed are computed again: every upstream that has
     the `group` column is handed over filtered to them. `publish` sends what changed to DynamoDB. `charts` stand on
     the dashboard: each takes the table's rows, gives an Altair chart, and says in its docstring what it shows.
+    A function of `nw.LazyFrame` (narwhals) is portable: it is computed by the engine that the settings name.
     """
 
-    compute: Callable[..., pl.LazyFrame]
+    compute: Callable[..., pl.LazyFrame] | Callable[..., nw.LazyFrame]
     key: str | Sequence[str]
     group: str | None = None
     publish: bool = False
@@ -66,11 +68,12 @@ class Dataset:
 
     `landing`: a glob over object keys. `contract`: the cleaned columns, a dataframely schema with a primary key.
     `clean`: optional, text columns in, the contract's columns out; it keeps the columns whose names begin with
-    `_`. It goes row by row: what becomes of a record may depend on that record alone, since the records come in
-    batches that are cut anywhere between objects, and again when a table is rebuilt. A window, an aggregate or a
-    deduplication belongs into a serving function. `order_by`: the columns that say which of two rows of one key
-    is newer; the object's LastModified, its key and the record number decide what is left. `on_delete`: whether a
-    deleted object's rows stay; `on_expiry`: whether those of an object stay that a lifecycle rule removed.
+    `_`; of `nw.LazyFrame` it is portable. It goes row by row: what becomes of a record may depend on that record
+    alone, since the records come in batches that are cut anywhere between objects, and again when a table is
+    rebuilt. A window, an aggregate or a deduplication belongs into a serving function. `order_by`: the columns
+    that say which of two rows of one key is newer; the object's LastModified, its key and the record number decide
+    what is left. `on_delete`: whether a deleted object's rows stay; `on_expiry`: whether those of an object stay
+    that a lifecycle rule removed.
     `landing_retention`: days after which an object that was read leaves the landing zone; None: as the setting of
     all datasets says. `format`: how its objects are written, where name and content do not tell.
     `schema_evolution`: what becomes of columns that a file brings and the contract lacks. In `add` they are

@@ -5,7 +5,7 @@ from dagster_aws.s3 import S3Resource
 
 from lakehouse import model
 from lakehouse.dataset import load
-from lakehouse.layers import retention, undeclared
+from lakehouse.layers import porting, retention, undeclared
 from lakehouse.layers.lag import servings_of
 from lakehouse.orchestration import alerts, assets, backfill, daily, models, sensor, upkeep, watch
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SNSResource, SQSResource
@@ -17,6 +17,7 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     datasets, learned = load(), model.load()
     model.check(learned, datasets)
     jobs = []
+    porting.refuse(datasets)
     retention.refuse(datasets.values(), Settings.load().landing_retention)
     by_day, by_hour = daily.build(datasets, learned), watch.build(datasets, learned)
     by_clock = upkeep.build(datasets, learned)

@@ -28,6 +28,7 @@ VARIABLES = {
     "table_prefix": "LAKEHOUSE_TABLE_PREFIX",
     "undeclared": "LAKEHOUSE_UNDECLARED",
     "alert_topic": "LAKEHOUSE_ALERT_TOPIC_ARN",
+    "engine": "LAKEHOUSE_ENGINE",
 }
 """Where each setting comes from."""
 RETENTIONS = {
@@ -57,6 +58,8 @@ class Settings:
     """Whether what no dataset claims lands in a raw table of its prefix: `on` or `off`."""
     alert_topic: str | None = None
     """The SNS topic that is told of failures and recoveries."""
+    engine: str = "polars"
+    """What computes portable functions: `polars`, `sail` in this process, or Spark Connect at `sc://…`."""
     landing_retention: timedelta | None = None
     """How long objects stay in the landing bucket after raw has read them; None: for ever."""
     quarantine_retention: timedelta | None = None
@@ -77,6 +80,7 @@ class Settings:
             table_prefix=environment.get(VARIABLES["table_prefix"], "lakehouse-"),
             undeclared=told["undeclared"] or "on",
             alert_topic=told["alert_topic"],
+            engine=_engine(told["engine"] or "polars"),
             **{name: _days(variable, environment.get(variable)) for name, variable in RETENTIONS.items()},
         )
 
@@ -86,6 +90,12 @@ class Settings:
             hint = "start a local AWS with `lakehouse up`, or set it to yours"
             raise SettingError(f"{VARIABLES[name]} is not set", hint)
         return str(value)
+
+
+def _engine(told: str) -> str:
+    if told not in ("polars", "sail") and not told.startswith("sc://"):
+        raise SettingError(f"{VARIABLES['engine']} is {told!r}", "say polars, sail, or sc://… for Spark Connect")
+    return told
 
 
 def _days(variable: str, told: str | None) -> timedelta | None:

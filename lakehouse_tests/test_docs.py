@@ -71,14 +71,21 @@ def test_the_tutorial_s_file_and_commands_do_what_it_says(road: Road, tmp_path: 
         assert step in told
 
 
-def test_the_lake_opens_unchanged_in_other_tools(road: Road) -> None:
-    for name in ("duckdb", "pandas"):
+@pytest.mark.parametrize(
+    ("recipe", "needs"),
+    [
+        ("other_tools.py", ["duckdb", "pandas"]),
+        pytest.param("spark.py", ["pysail", "pyspark"], marks=pytest.mark.slow),
+    ],
+)
+def test_the_lake_opens_unchanged_in_other_tools(road: Road, recipe: str, needs: list[str]) -> None:
+    for name in needs:
         pytest.importorskip(name)
     land(road, sample.FILES)
     road.announce(*sample.FILES)
     road.hops()
     done = subprocess.run(
-        [sys.executable, str(DOCS / "recipes" / "other_tools.py")],
+        [sys.executable, str(DOCS / "recipes" / recipe)],
         env=os.environ | {"LAKEHOUSE_LAKE": road.lake.root},
         capture_output=True,
         text=True,
@@ -86,7 +93,7 @@ def test_the_lake_opens_unchanged_in_other_tools(road: Road) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "carrier" in done.stdout
-    assert " at version " in done.stdout
+    assert {"other_tools.py": " at version ", "spark.py": "rows at first: 0"}[recipe] in done.stdout
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from lakehouse import doctor
 from lakehouse.cli import main
 from lakehouse.dataset import load
 from lakehouse.doctor import machine
+from lakehouse.engines import spark
 from lakehouse.lake import Lake
 from lakehouse.landing import inbox
 from lakehouse.local import aws
@@ -255,3 +256,10 @@ def test_the_command_prints_each_finding_and_ends_with_one_where_there_is_a_faul
     found = CliRunner().invoke(main, ["doctor", "--json"])
     assert found.exit_code == 0
     assert {f["state"] for f in json.loads(found.output)} == {"well"}
+
+
+@pytest.mark.slow
+def test_an_engine_that_does_not_answer_is_a_fault(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark, "TRIES", 1)
+    assert "127.0.0.1:1" in house.sole("engine", "fault", engine="sc://127.0.0.1:1").seen
+    assert house.found(engine="sail")["engine"].state == "well"

@@ -899,6 +899,48 @@ MUTATIONS = [
         "",
         f"{GLANCE}::a_commit_between_the_opening_of_a_table_and_the_look_at_its_tip_is_seen_by_the_next_look",
     ),
+    swap(
+        "an engine is asked whatever the function says",
+        "engines/portable.py",
+        "            self._judge(one)\n        return super()._flatten",
+        "            one\n        return super()._flatten",
+        "engines/test_portable.py::what_engines_differ_on_is_refused_by_name[round]",
+    ),
+    swap(
+        "kinds of values do not matter",
+        "engines/portable.py",
+        "        if one not in OPERANDS[name]:",
+        "        if False:",
+        "engines/test_portable.py::what_engines_differ_on_is_refused_by_name[min of float]",
+    ),
+    swap(
+        "an engine reads the table as it is by then",
+        "engines/spark.py",
+        '.option("versionAsOf", table.version())',
+        "",
+        "engines/test_road.py::an_engine_reads_the_version_that_was_looked_at[sail]",
+    ),
+    swap(
+        "an engine that died is the record's fault",
+        "layers/cleaned.py",
+        "MemoryError | NotPortable | EngineFailed",
+        "MemoryError | NotPortable",
+        "engines/test_road.py::an_engine_that_dies_holds_back_a_hop_and_refuses_no_record",
+    ),
+    swap(
+        "a group without a name is nobody's",
+        "engines/spark.py",
+        "rows[column].eqNullSafe(keys[column])",
+        "rows[column] == keys[column]",
+        "engines/test_road.py::an_engine_computes_the_groups_that_are_asked_for[sail-100]",
+    ),
+    swap(
+        "groups that nobody asked for are given back",
+        "engines/__init__.py",
+        "one.beyond:",
+        "False:",
+        "engines/test_road.py::an_engine_computes_the_groups_that_are_asked_for[sail-2]",
+    ),
 ]
 
 

@@ -20,6 +20,7 @@ __all__ = ["Finding", "Patient", "examine"]
 HERE: dict[str, Look] = {
     "python": machine.python,
     "packages": machine.packages,
+    "engine": machine.engine,
     "disk": machine.disk,
     "tables": machine.tables,
 }

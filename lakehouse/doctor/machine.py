@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 
 from lakehouse.doctor.finding import Finding, Patient, fault, warning, well
 from lakehouse.dynamodb.sync import items_of
+from lakehouse.engines import EngineFailed, spark
 from lakehouse.layers.lag import distances
 from lakehouse.layers.tables import names
 
@@ -21,6 +22,7 @@ TIGHT, FULL = 5 << 30, 1 << 30
 SPACE = "free some, or set LAKEHOUSE_HOME to a larger disk; `lakehouse maintain` removes what retention has passed"
 PINS = "`make clean`, then any other target of the Makefile: it installs what is pinned"
 RECOVERY = "docs/recovery.md tells what may be deleted: the next run makes a table again from the one before it"
+ENGINE = "start it or mend LAKEHOUSE_ENGINE; it needs the extra `engines`. Unset, Polars computes"
 STUCK = "wait a minute; if it stays: is Dagster's daemon up, its sensor `landing` on, and does a run fail?"
 
 
@@ -43,6 +45,17 @@ def packages(_: Patient) -> Iterator[Finding]:
         yield fault("packages", told, PINS)
     else:
         yield well("packages", f"{len(wanted)} as asked for, deltalake {_version('deltalake')} among them")
+
+
+def engine(patient: Patient) -> Iterator[Finding]:
+    """Whether what computes portable functions answers. Polars always does."""
+    name = patient.settings.engine
+    if name == "polars":
+        return
+    try:
+        yield well("engine", f"{name} answers as Spark {spark.version(name)}")
+    except EngineFailed as error:
+        yield fault("engine", str(error).partition("\n")[0], ENGINE)
 
 
 def _version(name: str) -> str:

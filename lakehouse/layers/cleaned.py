@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 import dataframely as dy
+import narwhals as nw
 import polars as pl
 
 from lakehouse.dataset import Dataset
+from lakehouse.engines import EngineFailed, NotPortable, compute
 from lakehouse.lake import Desired, Hopped, Lake, News, Table
 from lakehouse.lake.table import schema, stamp, storable
 from lakehouse.layers import raw as raw_layer
@@ -60,8 +62,12 @@ def clean(lake: Lake, dataset: Dataset) -> Hopped:
 
 def open_cleaned(lake: Lake, dataset: Dataset) -> Table:
     name = f"cleaned/{dataset.name}"
-    kinds = storable(_none(dataset).good).schema
-    return lake.open(name) or lake.ensure(name, kinds, dataset.partitions, dataset.keys)
+    return lake.open(name) or lake.ensure(name, empty(dataset).schema, dataset.partitions, dataset.keys)
+
+
+def empty(dataset: Dataset) -> pl.DataFrame:
+    """Cleaned rows as the contract alone tells of them: none."""
+    return storable(_none(dataset).good)
 
 
 def open_quarantine(lake: Lake, dataset: Dataset) -> Table:
@@ -236,7 +242,7 @@ def split(dataset: Dataset, rows: pl.DataFrame) -> Split:
         return _split(dataset, rows)
     except (Exception, pl.exceptions.PanicException) as error:
         objects = rows["_object"].unique(maintain_order=True)
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError | NotPortable | EngineFailed):
             raise
         if len(objects) == 1:
             return _refused(dataset, rows, error if isinstance(error, Exception) else RuntimeError(str(error)))
@@ -307,9 +313,9 @@ def _through_clean(dataset: Dataset, table: pl.DataFrame) -> pl.DataFrame:
     if dataset.clean is None:
         return table
     try:
-        return dataset.clean(table.lazy()).collect()
-    except pl.exceptions.ColumnNotFoundError:
-        return dataset.clean(_absent(table, dataset.contract).lazy()).collect()
+        return compute(dataset.clean, [table])
+    except (pl.exceptions.ColumnNotFoundError, nw.exceptions.ColumnNotFoundError):
+        return compute(dataset.clean, [_absent(table, dataset.contract)])
 
 
 def _absent(table: pl.DataFrame, contract: type[dy.Schema]) -> pl.DataFrame:

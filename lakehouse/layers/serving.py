@@ -7,6 +7,7 @@ from functools import partial
 import polars as pl
 
 from lakehouse.dataset import Dataset, Serving
+from lakehouse.engines import Narrowed, compute
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
 from lakehouse.lake.hop import difference, lags, unfinished
 from lakehouse.lake.table import storable
@@ -27,7 +28,7 @@ def serve(lake: Lake, serving: Serving, datasets: dict[str, Dataset]) -> Hopped:
         name = f"serving/{serving.name}"
         if found := lake.open(name):
             return found
-        empty = compute(serving, [upstream(u).scan().clear() for u in serving.upstreams])
+        empty = compute(serving.compute, [pl.DataFrame(schema=upstream(u).kinds) for u in serving.upstreams])
         return lake.ensure(name, storable(empty).schema, key=serving.keys)
 
     if awaits(lake, serving):
@@ -48,10 +49,6 @@ def awaits(lake: Lake, serving: Serving) -> bool:
     return any(table is not None and unfinished(table, raw.name(name)) for name, table in upstreams)
 
 
-def compute(serving: Serving, upstreams: list[pl.LazyFrame]) -> pl.DataFrame:
-    return serving.compute(*upstreams).collect()
-
-
 def grouped(serving: Serving, datasets: dict[str, Dataset]) -> list[bool]:
     """Of each upstream whether it has the group: by its contract, since a file may bring a column of that name."""
     return [serving.group in datasets[u].contract.column_names() for u in serving.upstreams]
@@ -59,10 +56,7 @@ def grouped(serving: Serving, datasets: dict[str, Dataset]) -> list[bool]:
 
 def _served(serving: Serving, having: list[bool], news: list[News]) -> Desired:
     scope = _touched(serving, having, news)
-    frames = [n.source.scan() for n in news]
-    if scope is not None:
-        frames = _within(frames, having, scope)
-    rows = storable(compute(serving, frames))
+    rows = storable(compute(serving.compute, _narrowed([n.source for n in news], having, scope)))
     if rows.select(serving.keys).is_duplicated().any():
         raise ValueError(f"serving/{serving.name}: {serving.keys} is not unique in what the function returns")
     return Desired(rows, scope)
@@ -83,12 +77,9 @@ def _touched(serving: Serving, having: list[bool], news: list[News]) -> pl.DataF
     return pl.concat(found).unique()
 
 
-def _within(frames: list[pl.LazyFrame], having: list[bool], scope: pl.DataFrame) -> list[pl.LazyFrame]:
-    """The frames, those that have the group narrowed to the scope."""
-    return [
-        frame.join(scope.lazy(), on=scope.columns, how="semi", nulls_equal=True) if has else frame
-        for frame, has in zip(frames, having, strict=True)
-    ]
+def _narrowed(sources: list[Table], having: list[bool], scope: pl.DataFrame | None) -> list[Narrowed]:
+    """The sources, those that have the group narrowed to the scope."""
+    return [Narrowed(source, scope if has else None) for source, has in zip(sources, having, strict=True)]
 
 
 def disagreement(
@@ -109,8 +100,7 @@ def disagreement(
         values = [s.scan().select(serving.group).unique() for s in holders]
         every = pl.concat(values).unique().sort(serving.group, nulls_last=True).collect()
         scope = every.sample(min(groups, len(every)), seed=seed)
-    frames = [s.scan() for s in sources]
-    frames = frames if scope is None else _within(frames, grouped(serving, datasets), scope)
-    desired = Desired(storable(compute(serving, frames)), scope)
+    rows = compute(serving.compute, _narrowed(sources, grouped(serving, datasets), scope))
+    desired = Desired(storable(rows), scope)
     wrong = difference(table, desired, serving.keys)
     return pl.concat([w.select(serving.keys).cast(pl.String) for w in wrong])
