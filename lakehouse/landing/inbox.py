@@ -17,6 +17,7 @@ from lakehouse.lake import Lake, Table
 from lakehouse.lake.maintenance import tidy
 from lakehouse.lake.table import NONE, Part, schema, stamp
 from lakehouse.landing import undeclared
+from lakehouse.landing.erased import REASON, Erased, erased
 from lakehouse.landing.events import ObjectEvent, decode, ignorable
 from lakehouse.landing.queue import Budget, Message, Queue
 
@@ -51,6 +52,8 @@ SCHEMA = schema(
 )
 
 
+NAMES = ("key", "body", "reason")
+"""The columns that hold text from without."""
 TOLD = ("key", "kind", "event_name", "version_id", "size", "sequencer")
 
 
@@ -83,7 +86,7 @@ def receive(
         return pl.DataFrame(schema=SCHEMA)
     box = open_inbox(lake)
     known = undeclared.known(box, datasets) if prefixes else None
-    rows = records(messages, bucket, datasets, known)
+    rows = _nameless(records(messages, bucket, datasets, known), erased(lake))
     box.append(rows)
     queue.delete(messages)
     tidy(box)
@@ -108,6 +111,16 @@ def records(
         if decoded.parked:
             rows.append({**shared, "dataset": PARKED, "reason": decoded.parked, "body": message.body})
     return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _nameless(rows: pl.DataFrame, gone: Erased) -> pl.DataFrame:
+    """The rows, those that name an erased subject without the name."""
+    named = gone.among(rows, NAMES)
+    if not named.any():
+        return rows
+    bare = rows.filter(named).with_columns(pl.lit(None, pl.String).alias(name) for name in NAMES)
+    bare = bare.with_columns(dataset=pl.lit(IGNORED), reason=pl.lit(REASON))
+    return pl.concat([rows.filter(~named), bare])
 
 
 def _routed(
@@ -190,7 +203,8 @@ def announce(
 
     `generations`: of each key the generation that a replay asks to be read again, and no later one.
     """
-    rows = _announced([(dataset, key) for key in keys], event)
+    gone = erased(lake)
+    rows = _announced([(dataset, key) for key in keys if not gone.says(key)], event)
     if len(rows):
         asked = [str(generations[key]) if key in generations else None for key in rows["key"]]
         rows = rows.with_columns(pl.Series("sequencer", asked, pl.String))

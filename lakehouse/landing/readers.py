@@ -20,7 +20,7 @@ from lakehouse.landing.delimited import read_csv
 from lakehouse.landing.records import read_json, read_lines, read_ndjson
 from lakehouse.landing.refusal import OWN, Unreadable
 
-__all__ = ["OWN", "Unreadable", "read", "unwrapped"]
+__all__ = ["OWN", "Unreadable", "chosen", "read", "unwrapped"]
 
 Reader = Callable[..., pl.DataFrame]
 READERS: dict[str, Reader] = {
@@ -49,7 +49,7 @@ def read(key: str, body: bytes, form: Format | None = None, budget: packing.Budg
     `form`: what its dataset declares, whatever the name says. `budget`: that of the archive in which it lies.
     """
     suffix, body = unwrapped(key, body, budget or packing.Budget())
-    reader, form = _chosen(suffix, body, form)
+    reader, form = chosen(suffix, body, form)
     try:
         return reader(body, form) if form else reader(body)
     except (Unreadable, MemoryError):
@@ -71,7 +71,7 @@ def unwrapped(key: str, body: bytes, budget: packing.Budget) -> tuple[str, bytes
     return suffixes[-1] if suffixes else "", body
 
 
-def _chosen(suffix: str, body: bytes, form: Format | None) -> tuple[Reader, Format | None]:
+def chosen(suffix: str, body: bytes, form: Format | None) -> tuple[Reader, Format | None]:
     """The reader that the content agrees to."""
     if foreign := next((told for magic, told in FOREIGN.items() if body.startswith(magic)), None):
         raise Unreadable(f"its content is {foreign}")
