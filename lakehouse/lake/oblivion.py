@@ -80,7 +80,7 @@ def _live(table: Table) -> set[str]:
 
 
 def forget(table: Table, holds: Judge, *, fenced: bool) -> Forgotten:
-    """Delete what is no longer part of the table, and empty its log of values. Safe to repeat, wherever it was cut off.
+    """Delete what is no longer part of the table, and empty its log of values. Safe to repeat when it was cut off.
 
     `holds`: whether rows are of what is to be forgotten. Such a file goes at once though no commit names it, where
     no commit can: of change data, and of a table that is `fenced`, into which every writer commits on the handle
@@ -99,17 +99,21 @@ def forget(table: Table, holds: Judge, *, fenced: bool) -> Forgotten:
         if one.path.startswith(LOG) or one.path in live:
             continue
         if one.path in known or one.path in doomed or time.time() - one.mtime.timestamp() > ALIVE:
-            with suppress(FileNotFoundError):
-                store.delete_file(one.path)
+            _delete(store, one.path)
             gone += 1
         else:
             left += 1
     emptied = sum(_emptied(store, path) for path in sorted(old))
     for one in _listed(store):
         if (at := CHECKPOINT.fullmatch(one.path)) and int(at[1]) < upto:
-            store.delete_file(one.path)
+            _delete(store, one.path)
     _drop_halves(table)
     return Forgotten(gone, emptied, left)
+
+
+def _delete(store: Any, path: str) -> None:
+    with suppress(FileNotFoundError):
+        store.delete_file(path)
 
 
 def _told(store: Any, upto: int, commits: list[str]) -> set[str]:

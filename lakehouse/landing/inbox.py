@@ -214,6 +214,17 @@ def announce(
     return len(rows)
 
 
+def unname(lake: Lake, rows: pl.DataFrame) -> None:
+    """Delete rows, and leave as many that name nothing: raw's lag is told by their number."""
+    now, named = datetime.now(UTC), rows.filter(pl.col("key").is_not_null())
+    bare = {"key": "", "kind": "erased", "event_name": "erased", "received_at": now, "reason": REASON}
+    open_inbox(lake).append(pl.DataFrame([{**bare, "dataset": name} for name in named["dataset"]], schema=SCHEMA))
+    parked = rows.filter(pl.col("key").is_null())
+    for gone in (named.select("dataset", "key"), parked.select("dataset", "message_id")):
+        if len(gone):
+            open_inbox(lake).apply(pl.DataFrame(schema=SCHEMA), gone.unique(), gone.columns)
+
+
 def _announced(objects: Iterable[tuple[str, str]], event: str) -> pl.DataFrame:
     now = datetime.now(UTC)
     shared = {"kind": "created", "event_name": event, "sent_at": now, "received_at": now}

@@ -119,7 +119,7 @@ class Bucket:
         return (_identity(which.key, answer), answer["Body"].read()) if answer else None
 
     def replace(self, found: Identity, body: bytes) -> bool:
-        """Put another body in the place of this content, with its metadata, tags and time; False if a newer stands."""
+        """Put another body in the place of this one, with its metadata, tags and time; False if a newer stands."""
         told = {MODIFIED: found.modified.isoformat(), REPLACES: found.etag}
         tags = {"Tagging": urlencode(known)} if (known := self.tags(found)) else {}
         place = {"Bucket": self.name, "Key": found.key, "Body": body, "Metadata": {**found.metadata, **told}}

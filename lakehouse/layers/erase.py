@@ -1,9 +1,9 @@
 """a subject → out of landing, lake and DynamoDB: planned, done so that it can be cut off anywhere, and reported.
 
-First the subject is put on the list, then every raw table gets a commit: whoever looked before that is refused,
-and whoever looks after it knows the list. Then, in the order of the road, the objects, raw, what follows from it by
-its own hops, whatever any table still has, the items, and last the past of each of these tables. All is found anew
-by a look at what is there, so that a call that was cut off is taken up by the next.
+First the subject is put on the list, then every raw table gets a commit: whoever looked before is refused, and
+whoever looks after it knows the list. Then, in the order of the road, the objects, raw, what follows from it by its
+own hops, what any table still has, the items, and last the past of each of these tables. All is found anew by a look
+at what is there, so that a call that was cut off is taken up by the next.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ KEYS: Mapping[str, Sequence[str]] = {
 """What tells rows apart, where the table does not say it."""
 FREE = {"inbox": inbox.NAMES, "reconciled": ("after",), "rejected": ("_key",)}
 BEYOND = (
-    "backups and copies of lake, bucket and tables, the older versions of a lake's bucket that keeps them among them",
+    "backups and copies of lake, bucket and tables; a lake's bucket with versioning keeps them, too",
     "DynamoDB's point-in-time recovery, 35 days",
     "Dagster's run and event history",
     "models that were trained on the subject, and what `monitor/` tells of them: train again",
@@ -125,8 +125,8 @@ def erase(
 ) -> list[Find]:
     """Erase what the plan names, and write the report; `tell` is called with each find. Safe to repeat.
 
-    `planned` is reported first: of a call that was cut off the plan tells. Raises `Conflict` where others write all
-    the time; another call goes on.
+    `planned` is reported first: of a call that was cut off the plan tells. Raises `Conflict` where others write
+    all the time; another call goes on.
     """
     done: list[Find] = []
 
@@ -160,6 +160,8 @@ def erase(
         note(find)
     for place in mine:
         note(_forgotten(site, place, erased))
+    for find in _followed(site, touched):
+        note(find)
     _report(site.lake, one, "done", done)
     _report(site.lake, one, "not reached", [Find(beyond, "", 0) for beyond in BEYOND])
     return done
@@ -377,11 +379,7 @@ def _from_table(site: Site, place: str, erased: Erased) -> int:
     found = pl.concat(pages) if (pages := [*_mine(site, place, table, erased)]) else pl.DataFrame()
     layer, _, name = _bare(place).partition("/")
     if place == inbox.NAME and len(found):
-        named = pl.col("key").is_not_null()
-        parked = found.filter(~named).select("dataset", "message_id")
-        for rows in (found.filter(named).select("dataset", "key"), parked):
-            if len(rows):
-                _open_of(site, place).apply(rows.clear(), rows.unique(), rows.columns)
+        inbox.unname(site.lake, found)
     elif len(found):
         key = list(KEYS.get(layer) or KEYS.get(name) or table.key)
         table.apply(found.select(key).clear(), found.select(key).unique(), key)

@@ -1,0 +1,266 @@
+"""A subject is erased from everywhere, stays away, and nobody else's record is touched.
+
+What is left is searched for by `leftovers`, which shares nothing with the package.
+"""
+
+import gzip
+import io
+import json
+import signal
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from lakehouse.dataset import Dataset, Serving, check
+from lakehouse.dynamodb.items import to_row
+from lakehouse.lake import Lake
+from lakehouse.lake.maintenance import maintain
+from lakehouse.landing.documents import read_document
+from lakehouse.landing.erased import Erased, subject
+from lakehouse.landing.reconcile import reconcile
+from lakehouse.layers import balance, history, refused
+from lakehouse.layers.backfill import backfill
+from lakehouse.layers.erase import Site, erase, plan
+from lakehouse.layers.lag import lagging
+from lakehouse_tests.conftest import Road
+from lakehouse_tests.landing.files import pdf
+from lakehouse_tests.leftovers import leftovers
+from lakehouse_tests.test_road import land
+
+ANN, BOB = "ann@example.org", "bob@example.org"
+BOTH = pytest.mark.parametrize("root", ["disk", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
+
+
+class Order(dy.Schema):
+    """One order."""
+
+    number = dy.Int64(primary_key=True)
+    customer = dy.String(nullable=False)
+    amount = dy.Float64(min=0)
+
+
+class Visit(dy.Schema):
+    """One visit; its file calls the customer something else."""
+
+    id = dy.Int64(primary_key=True)
+    customer = dy.String(nullable=False)
+
+
+class Event(dy.Schema):
+    """One event."""
+
+    id = dy.Int64(primary_key=True)
+    customer = dy.String()
+
+
+class Paper(dy.Schema):
+    """One document."""
+
+    uri = dy.String(primary_key=True)
+    text = dy.String()
+
+
+def spent(orders: pl.LazyFrame) -> pl.LazyFrame:
+    """What each customer spent."""
+    return orders.group_by("customer").agg(total=pl.col("amount").sum())
+
+
+def visitors(visits: pl.LazyFrame) -> pl.LazyFrame:
+    """How often each was there, under another name."""
+    return visits.group_by(who="customer").agg(times=pl.len())
+
+
+def named(visits: pl.LazyFrame) -> pl.LazyFrame:
+    return visits.rename({"mail": "customer"})
+
+
+DATASETS = check(
+    [
+        Dataset(
+            "orders",
+            "orders/**",
+            Order,
+            history=True,
+            serving=[Serving(spent, key="customer", group="customer", publish=True)],
+        ),
+        Dataset("visits", "visits/**", Visit, clean=named, serving=[Serving(visitors, key="who", publish=True)]),
+        Dataset("events", "events/**", Event),
+        Dataset("papers", "papers/**", Paper, reader=read_document),
+    ]
+)
+HEADER = "number,customer,amount\n"
+
+
+def orders(*rows: str) -> bytes:
+    return (HEADER + "".join(f"{row}\n" for row in rows)).encode()
+
+
+def zipped(**members: bytes) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("_", "."), content)
+    return body.getvalue()
+
+
+def tarred(**members: bytes) -> bytes:
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name.replace("_", "."))
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return body.getvalue()
+
+
+def parquet(**columns: list[Any]) -> bytes:
+    body = io.BytesIO()
+    pl.DataFrame(columns).write_parquet(body)
+    return body.getvalue()
+
+
+def lines(*records: dict[str, Any]) -> bytes:
+    return "".join(f"{json.dumps(one)}\n" for one in records).encode()
+
+
+DEEP = {"id": 3, "customer": BOB, "more": {"to": [{"customer": ANN}]}}
+FILES = {
+    "orders/1.csv": orders(f"1,{ANN},10", f"2,{BOB},5", f'3,"{ANN}",7', f"4,{ANN},oops"),
+    "orders/2.csv": orders(f"5,{ANN},1"),
+    "orders/broken.csv": orders(f"6,{ANN},1,1", f"7,{BOB},2", f"8,{BOB},2,2"),
+    "orders/wide.csv": orders(f"9,{ANN},3", f"10,{BOB},3").decode().encode("utf-16"),
+    "orders/packed.csv.gz": gzip.compress(orders(f"11,{ANN},1", f"12,{BOB},1")),
+    "orders/all.zip": zipped(a_csv=orders(f"13,{ANN},1", f"14,{BOB},1"), b_csv=orders(f"15,{ANN},1")),
+    "orders/all.tar.gz": gzip.compress(tarred(c_csv=orders(f"16,{ANN},1", f"17,{BOB},1"))),
+    "visits/1.parquet": parquet(id=[1, 2, 3], mail=[ANN, BOB, ANN]),
+    "events/1.ndjson": lines({"id": 1, "customer": ANN}, {"id": 2, "customer": BOB}, DEEP),
+    "events/2.json": json.dumps([{"id": 4, "customer": ANN}, {"id": 5, "customer": BOB}]).encode(),
+    "events/3.json": json.dumps({"id": 6, "customer": ANN}).encode(),
+    "papers/letter.pdf": pdf(f"Dear {ANN}, how are you?", title="A letter"),
+    "papers/other.txt": b"Nobody is named here.",
+    f"papers/{ANN}.txt": b"A file of hers.",
+    "notes/1.log": f"{ANN} came\n{BOB} came\n".encode(),
+    f"stray-{ANN}.csv": b"a\n1\n",
+}
+
+
+@pytest.fixture
+def place(road: Road) -> Iterator[Road]:
+    """A road over these datasets, on which the files have landed, some of them twice."""
+    road.datasets = DATASETS
+    land(road, {"orders/2.csv": orders(f"5,{ANN},99", f"18,{BOB},99")})
+    carried(road)
+    land(road, FILES)
+    carried(road)
+    yield road
+
+
+def carried(road: Road) -> None:
+    while road.receive():
+        pass
+    road.hops()
+
+
+def site(road: Road) -> Site:
+    return Site(road.lake, road.bucket, road.datasets, road.servings(), road.items)
+
+
+def rows(road: Road, name: str, *columns: str) -> list[tuple[Any, ...]]:
+    table = road.lake.open(name)
+    assert table is not None
+    return sorted(table.scan().select(columns).drop_nulls().collect().rows())
+
+
+def spendings(road: Road, name: str = "spent") -> dict[str, Any]:
+    one = next(s for s in road.servings() if s.name == name)
+    return {item["_key"]["S"]: to_row(item) for item in road.items(one).scan(tombstones=True)}
+
+
+def sound(road: Road) -> None:
+    """Bob's records are all there, the tables agree, and nothing lags."""
+    told = rows(road, "cleaned/orders", "number", "customer", "amount")
+    assert told == [(2, BOB, 5.0), (7, BOB, 2.0), (10, BOB, 3.0), (12, BOB, 1.0), (14, BOB, 1.0), (17, BOB, 1.0)]
+    assert rows(road, "cleaned/visits", "id", "customer") == [(2, BOB)]
+    assert rows(road, "cleaned/events", "id", "customer") == [(2, BOB), (5, BOB)]
+    assert [text for (text,) in rows(road, "cleaned/papers", "text")] == ["Nobody is named here."]
+    assert {*rows(road, "raw/notes", "line")} == {(f"{BOB} came",)}
+    assert [text for (text,) in rows(road, "quarantine/orders", "_text")] == [f"8,{BOB},2,2"]
+    assert spendings(road) == {BOB: {"customer": BOB, "total": 13}}
+    assert spendings(road, "visitors") == {BOB: {"who": BOB, "times": 1}}
+    assert lagging(road.lake, road.datasets, road.items) == {}
+    for dataset in road.datasets.values():
+        assert balance.unbalanced(road.lake, dataset).is_empty()
+    agreed = history.disagreement(road.lake, DATASETS["orders"])
+    assert agreed is not None
+    assert agreed.is_empty()
+
+
+@BOTH
+def test_not_a_byte_of_a_subject_is_left_and_nobody_else_misses_one(place: Road) -> None:
+    one = subject(place.lake, "customer", ANN)
+    assert leftovers(place, ANN)
+    erase(site(place), one, plan(site(place), one))
+    assert leftovers(place, ANN) == []
+    carried(place)
+    assert leftovers(place, ANN) == []
+    sound(place)
+    assert plan(site(place), one) == []
+
+
+def generations(road: Road) -> list[tuple[Any, ...]]:
+    return [one for d in DATASETS for one in rows(road, f"raw/{d}", "_object", "_generation") if ANN not in one[0]]
+
+
+def test_what_an_erasure_rewrote_is_not_read_again_and_reconcile_has_nothing_to_say(place: Road) -> None:
+    before = generations(place)
+    one = subject(place.lake, "customer", ANN)
+    erase(site(place), one)
+    carried(place)
+    gone = {("orders/2.csv", 3), ("events/3.json", 2), ("papers/letter.pdf", 2)}
+    assert {*generations(place)} == {*before} | gone
+    for _ in range(2):
+        found = reconcile(place.lake, place.bucket, dict(DATASETS))
+        assert set(found.values()) == {0}
+
+
+def test_a_subject_does_not_come_back(place: Road) -> None:
+    one = subject(place.lake, "customer", ANN)
+    erase(site(place), one)
+    land(place, FILES)
+    carried(place)
+    reconcile(place.lake, place.bucket, dict(DATASETS), prefixes=True)
+    refused.replay(place.lake, place.bucket.name, DATASETS)
+    carried(place)
+    for dataset in DATASETS.values():
+        backfill(place.lake, dataset)
+    carried(place)
+    assert [one for one in leftovers(place, ANN) if not one.startswith("landing ")] == []
+    sound(place)
+
+
+def die(road: Road, passage: int) -> int:
+    """Erase in a process of its own; gives how it ended."""
+    places = [road.lake.root, road.bucket.name, road.queue.url, road.prefix]
+    command = [sys.executable, "-m", "lakehouse_tests.erase_worker", str(passage), *places]
+    return subprocess.run(command, check=False, timeout=120).returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [1, 8, 15])
+def test_an_erasure_that_dies_again_and_again_is_taken_up_and_leaves_nothing(place: Road, start: int) -> None:
+    passage = start
+    while (code := die(place, passage)) == -signal.SIGKILL:
+        passage += 21
+    assert code == 0
+    assert leftovers(place, ANN) == []
+    carried(place)
+    assert leftovers(place, ANN) == []
+    sound(place)
