@@ -60,7 +60,7 @@ INSIDES: dict[bytes, Callable[[bytes], Iterator[bytes]]] = {
 
 
 def says(body: bytes, text: str) -> bool:
-    """Whether the bytes, or what is packed in them, hold the text in one of the ways in which it can be written."""
+    """Whether the bytes, or what is packed in them, hold the text in one of the ways in which it is written."""
     spelled = [text.encode(), json.dumps(text)[1:-1].encode(), text.encode("utf-16-le"), text.encode("utf-16-be")]
     if any(one in body for one in spelled):
         return True
@@ -93,8 +93,7 @@ def objects(s3: Any, bucket: str, prefix: str = "") -> Iterator[tuple[str, bytes
 
 def leftovers(road: Road, text: str) -> list[str]:
     """Where the text still is."""
-    found = [f"lake {name}" for name, body in files(road.lake.root) if says(name.encode() + b" " + body[:0], text)]
-    found += [f"lake {name}" for name, body in files(road.lake.root) if says(body, text)]
+    found = [f"lake {name}" for name, body in files(road.lake.root) if text in name or says(body, text)]
     for key, body in objects(road.bucket.client, road.bucket.name):
         if says(key.encode(), text) or says(body, text):
             found.append(f"landing {key}")
