@@ -1,9 +1,9 @@
 """a subject → out of landing, lake and DynamoDB: planned, done so that it can be cut off anywhere, and reported.
 
 First the subject is put on the list, then every raw table gets a commit: whoever looked before is refused, and
-whoever looks after it knows the list. Then, in the order of the road, the objects, raw, what follows from it by its
-own hops, what any table still has, the items, and last the past of each of these tables. All is found anew by a look
-at what is there, so that a call that was cut off is taken up by the next.
+whoever looks after it knows the list. Then, in the order of the road, the objects, raw, what follows from it by
+its own hops, what any table still has, the items, and last the past of each of these tables. All is found anew by
+a look at what is there, so that a call that was cut off is taken up by the next.
 """
 
 from __future__ import annotations
