@@ -24,12 +24,12 @@ from click.testing import CliRunner
 from lakehouse.cli import erasing, main
 from lakehouse.dataset import Dataset, Serving, check
 from lakehouse.dynamodb.items import to_row
-from lakehouse.lake import Lake, Table
+from lakehouse.lake import Lake, Table, maintain, oblivion
 from lakehouse.lake.past import Forgotten, restore
 from lakehouse.landing.documents import read_document
-from lakehouse.landing.erased import Erased, remember, subject
+from lakehouse.landing.erased import Erased, erased, remember, subject
 from lakehouse.landing.reconcile import reconcile
-from lakehouse.layers import balance, history, ingest, refused
+from lakehouse.layers import balance, history, refused
 from lakehouse.layers.backfill import backfill
 from lakehouse.layers.erase import Site, erase, plan
 from lakehouse.layers.lag import lagging
@@ -307,8 +307,8 @@ def test_a_run_that_looked_before_the_erasure_brings_nothing_back(
 ) -> None:
     land(small, {"orders/3.csv": orders(f"4,{ANN},2", f"5,{BOB},2")})
     small.announce("orders/3.csv")
-    one, read, early, known = subject(small.lake, "customer", ANN), Table.append, [Erased()], ingest.erased
-    monkeypatch.setattr(ingest, "erased", lambda lake: early.pop() if early else known(lake))
+    one, read, early = subject(small.lake, "customer", ANN), Table.append, [Erased()]
+    monkeypatch.setattr("lakehouse.layers.ingest.erased", lambda lake: early.pop() if early else erased(lake))
 
     def late(table: Table, *args: Any, **kwargs: Any) -> int:
         if table.name == "raw/orders":
@@ -319,6 +319,9 @@ def test_a_run_that_looked_before_the_erasure_brings_nothing_back(
     monkeypatch.setattr(Table, "append", late)
     small.hops()
     assert (5,) in rows(small, "cleaned/orders", "number")
+    assert (4,) not in rows(small, "cleaned/orders", "number")
+    monkeypatch.setattr(oblivion, "ALIVE", -1)
+    maintain([table for name in ("raw/orders", "cleaned/orders") if (table := small.lake.open(name))])
     assert leftovers(small, ANN) == []
 
 
@@ -417,3 +420,27 @@ def test_a_plan_is_confirmed_before_anything_goes(
     assert report is not None
     assert {*report.scan().collect()["state"]} == {"planned", "done", "not reached"}
     assert CliRunner().invoke(main, ["erase", "customer"]).exit_code == 1
+
+
+@pytest.mark.slow
+def test_an_erasure_that_dies_before_the_past_is_forgotten_is_taken_up(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road.datasets = {"visits": DATASETS["visits"]}
+    land(road, {"visits/1.parquet": FILES["visits/1.parquet"]})
+    road.announce("visits/1.parquet")
+    road.hops()
+    one, forget = subject(road.lake, "customer", ANN), oblivion.forget
+
+    def dies(table: Table, *args: Any, **kwargs: Any) -> Any:
+        if table.name == "serving/visitors":
+            raise KeyboardInterrupt
+        return forget(table, *args, **kwargs)
+
+    monkeypatch.setattr(oblivion, "forget", dies)
+    with pytest.raises(KeyboardInterrupt):
+        erase(site(road), one)
+    monkeypatch.undo()
+    assert leftovers(road, ANN)
+    erase(site(road), one)
+    assert leftovers(road, ANN) == []

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 from deltalake._internal import DeltaFileSystemHandler
 
-from lakehouse.lake.table import Lake, Table
+from lakehouse.lake.table import RETENTION, Lake, Table
 
 LOG = "_delta_log"
 COMMIT = re.compile(rf"{LOG}/(\d{{20}})\.json")
@@ -109,6 +109,22 @@ def forget(table: Table, holds: Judge, *, fenced: bool) -> Forgotten:
             _delete(store, one.path)
     _drop_halves(table)
     return Forgotten(gone, emptied, left)
+
+
+def stray(table: Table) -> int:
+    """Delete what writers left that were refused by a table that forgot: within `RETENTION`, after `ALIVE`."""
+    if time.time() - (table.mark(FORGOTTEN) or 0) > RETENTION.total_seconds():
+        return 0
+    store, live = _store(table), _live(table)
+    files = [one for one in _listed(store) if not one.path.startswith(LOG) and one.path not in live]
+    old = [one.path for one in files if time.time() - one.mtime.timestamp() > ALIVE]
+    if not old:
+        return 0
+    table.delta.create_checkpoint()
+    gone = {*old} - _told(store, table.version, [one.path for one in _listed(store) if COMMIT.fullmatch(one.path)])
+    for path in gone:
+        _delete(store, path)
+    return len(gone)
 
 
 def _delete(store: Any, path: str) -> None:

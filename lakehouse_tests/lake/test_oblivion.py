@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from lakehouse.lake import Conflict, Lake, Table
+from lakehouse.lake import Conflict, Lake, Table, maintain, oblivion
 from lakehouse.lake.oblivion import forget, places
 from lakehouse.lake.table import Cursor
 
@@ -31,7 +31,8 @@ def opened(lake: Lake) -> Table:
 
 
 def left(lake: Lake) -> list[str]:
-    return [str(path) for path in Path(lake.root).rglob("*") if path.is_file() and ANN.encode() in path.read_bytes()]
+    files = [path for path in Path(lake.root).rglob("*") if path.is_file()]
+    return [str(path) for path in files if ANN.encode() in path.read_bytes()]
 
 
 def is_ann(rows: pl.DataFrame) -> bool:
@@ -68,3 +69,19 @@ def test_a_file_that_a_writer_has_yet_to_commit_is_left_alone(lake: Lake) -> Non
     kept = pl.read_parquet(Path(lake.root) / "cleaned/t" / action.path)
     assert kept["k"].to_list() == [ANN]
     assert forget(opened(lake), is_ann, fenced=True).left == 0
+
+
+def test_what_a_refused_writer_leaves_goes_with_the_next_maintenance(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = opened(lake)
+    forget(opened(lake), is_ann, fenced=True)
+    with pytest.raises(Conflict):
+        late.append(pl.DataFrame({"k": [ANN]}), CURSOR)
+    maintain([opened(lake)])
+    strays = [path for path in (Path(lake.root) / "cleaned/t").glob("*.parquet")]
+    assert len(strays) == 2
+    monkeypatch.setattr(oblivion, "ALIVE", -1)
+    maintain([opened(lake)])
+    assert opened(lake).scan().collect()["k"].to_list() == ["bob"]
+    assert len([path for path in strays if path.exists()]) == 1
