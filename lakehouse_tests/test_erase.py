@@ -24,6 +24,7 @@ from click.testing import CliRunner
 from lakehouse.cli import erasing, main
 from lakehouse.dataset import Dataset, Serving, check
 from lakehouse.dynamodb.items import to_row
+from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Lake, Table, maintain, oblivion
 from lakehouse.lake.past import Forgotten, restore
 from lakehouse.landing.documents import read_document
@@ -444,3 +445,24 @@ def test_an_erasure_that_dies_before_the_past_is_forgotten_is_taken_up(
     assert leftovers(road, ANN)
     erase(site(road), one)
     assert leftovers(road, ANN) == []
+
+
+@pytest.mark.slow
+def test_a_publish_that_an_erasure_overtook_takes_back_what_it_put(
+    small: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(small, {"orders/3.csv": orders(f"4,{ANN},2")})
+    small.announce("orders/3.csv")
+    one, write = subject(small.lake, "customer", ANN), ItemTable.write
+
+    def late(items: ItemTable, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(ItemTable, "write", write)
+        erase(site(small), one)
+        return write(items, *args, **kwargs)
+
+    monkeypatch.setattr(ItemTable, "write", late)
+    small.hops()
+    assert spendings(small).keys() == {ANN, BOB}
+    assert spendings(small)[ANN] == {}
+    erase(site(small), one)
+    assert spendings(small).keys() == {BOB}

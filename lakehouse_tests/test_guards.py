@@ -729,6 +729,27 @@ MUTATIONS = [
         "test_erase.py::a_rewritten_object_is_no_newer_than_it_was",
     ),
     swap(
+        "history keeps what raw has no more",
+        "layers/history.py",
+        'known = known.join(rows.select(RECORD).collect(), on=RECORD, how="semi")',
+        "",
+        "test_erase.py::a_key_falls_back_to_whoever_else_carried_it",
+    ),
+    swap(
+        "deleted rows of the inbox hide as many new ones",
+        "landing/inbox.py",
+        'for name in named["dataset"]]',
+        'for name in named["dataset"].clear()]',
+        "test_erase.py::what_an_erasure_rewrote_is_not_read_again_and_reconcile_has_nothing_to_say",
+    ),
+    swap(
+        "an overtaken publish puts an erased subject back",
+        "dynamodb/sync.py",
+        "epoch=_later(cursor, items), whole_at=int(time.time())",
+        "",
+        "test_erase.py::a_publish_that_an_erasure_overtook_takes_back_what_it_put",
+    ),
+    swap(
         "the log is cut short beside writers",
         "lake/oblivion.py",
         "emptied = sum(_emptied(store, path) for path in sorted(old))",

@@ -23,6 +23,7 @@ UNASKED = {"AccessDenied", "403", "MethodNotAllowed", "NotImplemented", "NoSuchT
 """Refusals of a question about an object that could itself be got."""
 MODIFIED, REPLACES = "lakehouse-modified", "lakehouse-replaces"
 """Metadata of an object that was rewritten: when its content was written, and the eTag that had what it lacks."""
+HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType")
 UNTOLD = {"400", "403", "405", "412"}
 """A HEAD's answer has no body, and so no word of why."""
 
@@ -122,9 +123,11 @@ class Bucket:
         """Put another body in the place of this one, with its metadata, tags and time; False if a newer stands."""
         told = {MODIFIED: found.modified.isoformat(), REPLACES: found.etag}
         tags = {"Tagging": urlencode(known)} if (known := self.tags(found)) else {}
+        headers = self._ask(self.client.head_object, found.key) or {}
+        kept = {name: headers[name] for name in HEADERS if name in headers}
         place = {"Bucket": self.name, "Key": found.key, "Body": body, "Metadata": {**found.metadata, **told}}
         try:
-            self.client.put_object(**place, **tags, IfMatch=found.etag)
+            self.client.put_object(**place, **tags, **kept, IfMatch=found.etag)
         except ClientError as error:
             if _code(error) not in {"PreconditionFailed", "ConditionalRequestConflict", *GONE}:
                 raise

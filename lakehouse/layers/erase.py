@@ -32,7 +32,7 @@ from lakehouse.landing import inbox
 from lakehouse.landing.erased import REASON, REPORT, Erased, Subject
 from lakehouse.landing.excision import Judge, Rest, excised
 from lakehouse.landing.objects import REPLACES, Bucket, Identity, Unreachable, Version
-from lakehouse.landing.packing import INSIDE
+from lakehouse.landing.packing import ARCHIVE, INSIDE
 from lakehouse.landing.undeclared import name_of, stand_in
 from lakehouse.layers import balance, cleaned, history, raw
 from lakehouse.layers.lag import servings_of
@@ -356,16 +356,16 @@ def _mended(table: Table, heads: pl.DataFrame, erased: Erased, objects: Mapping[
         pl.when(said).then(pl.lit(REASON)).otherwise("_reason").alias("_reason"),
     ).drop("_left")
     last = pl.col("_generation") == pl.col("_generation").max().over("_object")
-    current = told.with_columns(_last=last)
-    rewritten = [_of_now(head, objects) for head in current.to_dicts()]
-    return pl.DataFrame(rewritten, schema=heads.schema)
+    landed = pl.coalesce(pl.col("_object").str.extract(ARCHIVE), "_object").is_in([*objects])
+    current = (last & (landed | pl.col("_object").is_in([*objects]))).fill_null(False)
+    rewritten = [_of_now(head, objects) for head in told.filter(current).to_dicts()]
+    return pl.concat([told.filter(~current), pl.DataFrame(rewritten, schema=told.schema)])
 
 
 def _of_now(head: dict[str, Any], objects: Mapping[str, Identity]) -> dict[str, Any]:
     """The head; if its content was rewritten, as one of the content that took its place."""
-    last, key = head.pop("_last"), head["_object"].partition(INSIDE)[0]
-    now = objects.get(head["_object"]) or objects.get(key)
-    if now is None or not last or head["_etag"] != now.metadata.get(REPLACES):
+    now = objects.get(head["_object"]) or objects[head["_object"].partition(INSIDE)[0]]
+    if head["_etag"] != now.metadata.get(REPLACES):
         return head
     size = {"_size": now.size} if now.key == head["_object"] else {}
     return {**head, "_object_version": now.version, "_etag": now.etag, **size}
