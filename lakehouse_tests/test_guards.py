@@ -537,8 +537,8 @@ MUTATIONS = [
     swap(
         "only missed creations are reconciled",
         "landing/reconcile.py",
-        "objects ^ _standing(lake, name, (after, upto))",
-        "objects - _standing(lake, name, (after, upto))",
+        "for key, _ in listed ^ standing}",
+        "for key, _ in listed - standing}",
         f"{LIVES}::what_a_tenth_of_lost_events_hid_is_found_by_reconcile[retract]",
     ),
     swap(
@@ -551,8 +551,8 @@ MUTATIONS = [
     swap(
         "the last stretch is not open to its end",
         "landing/reconcile.py",
-        "objects ^ _standing(lake, name, (after, upto))",
-        "objects ^ _standing(lake, name, (after, upto or after))",
+        "_standing(lake, name, (after, upto))",
+        "_standing(lake, name, (after, upto or after))",
         "landing/test_reconcile.py::what_no_event_told_is_found_in_any_stretch[2]",
     ),
     swap(
