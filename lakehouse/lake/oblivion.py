@@ -142,12 +142,15 @@ def _told(store: Any, upto: int, commits: list[str]) -> set[str]:
 
 
 def _emptied(store: Any, path: str) -> bool:
-    """Rewrite a commit without statistics and without what its operation was told; whether there was any."""
+    """Rewrite a commit without what its operation was told, and of its statistics with the number of rows alone;
+    whether there was more. A writer who comes behind it tells rows, and may write a checkpoint, by that number.
+    """
     body = _read(store, path)
     actions = [json.loads(line) for line in body.splitlines() if line.strip()]
     for action in actions:
-        for name in ("add", "remove"):
-            action.get(name, {}).pop("stats", None)
+        for added in (action[name] for name in ("add", "remove") if name in action):
+            told = json.loads(added.get("stats") or "{}")
+            added["stats"] = json.dumps({"numRecords": told["numRecords"]}) if "numRecords" in told else None
         if "commitInfo" in action:
             action["commitInfo"]["operationParameters"] = {}
     bare = "\n".join(json.dumps(action, separators=(",", ":"), ensure_ascii=False) for action in actions).encode()

@@ -59,6 +59,7 @@ def test_a_writer_who_looked_before_is_refused_or_comes_behind_and_is_never_lost
         fenced.append(pl.DataFrame({"k": ["eve"]}), CURSOR)
     free.append(pl.DataFrame({"k": ["carl"]}))
     assert sorted(opened(lake).scan().collect()["k"]) == ["bob", "carl"]
+    assert free.count == 2
 
 
 def test_a_file_that_a_writer_has_yet_to_commit_is_left_alone(lake: Lake) -> None:
