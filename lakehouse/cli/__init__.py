@@ -7,7 +7,7 @@ import signal
 
 import click
 
-from lakehouse.cli import items, landing, models, running, tables
+from lakehouse.cli import erasing, items, landing, models, running, tables
 from lakehouse.cli.common import local_lines
 from lakehouse.cli.plain import Plain
 from lakehouse.settings import Settings
@@ -22,7 +22,7 @@ def main() -> None:
     _join_local()
 
 
-for room in (running, landing, tables, items, models):
+for room in (running, landing, tables, items, models, erasing):
     for command in room.COMMANDS:
         main.add_command(command)
 

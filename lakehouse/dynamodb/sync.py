@@ -253,6 +253,20 @@ def _keep_rejected(
     _again(tell)
 
 
+def erase(items: ItemTable, mine: Callable[[Item], bool]) -> int:
+    """Delete items and tombstones for good; gives how many.
+
+    In a new epoch: a publish that was under way finds itself overtaken, and takes back what it puts after this. Of
+    one that died, the first publish `LATE` after this does.
+    """
+    found = [item[KEY]["S"] for item in items.scan(tombstones=True) if mine(item)] if items.stands() else []
+    while found and (cursor := items.cursor()):
+        if items.advance(cursor, replace(cursor, epoch=_later(cursor, items), whole_at=int(time.time()))):
+            break
+    items.remove(found)
+    return len(found)
+
+
 def verify(lake: Lake, serving: Serving, items: ItemTable, *, repair: bool = False) -> list[Difference]:
     """DynamoDB against the serving table at the version of the cursor; `repair` writes what differs.
 

@@ -216,6 +216,11 @@ class ItemTable:
                         deleted += 1
         return Written(put, deleted, stale, tuple(rejected))
 
+    def remove(self, keys: Iterable[str]) -> None:
+        """Delete items without a tombstone: a late writer may put them again."""
+        for key in keys:
+            self._call("delete_item", Key={KEY: {"S": key}})
+
     def get(self, row: Mapping[str, Any], key: Sequence[str]) -> dict[str, Any] | None:
         """The item of a key as a row; None if there is none."""
         item = self._get(key_of(row, key))

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 from deltalake.exceptions import CommitFailedError
 
+from lakehouse.lake.oblivion import stray
 from lakehouse.lake.table import HOOKS, RETENTION, Size, Table
 
 TARGET = 16 << 20
@@ -111,6 +112,7 @@ def clean(table: Table, pinned: Sequence[int] = ()) -> int:
     """
     kept = [*pinned] or None
     _drop_staged(table)
+    stray(table)
     table.delta.create_checkpoint()
     if kept is None:
         table.delta.cleanup_metadata()

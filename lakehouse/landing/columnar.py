@@ -6,7 +6,7 @@ What Arrow's library makes of bytes that nobody vouches for is checked before an
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
@@ -56,6 +56,13 @@ def read_orc(body: bytes, budget: Budget) -> pl.DataFrame:
     if len(rows) != file.nrows:
         raise Unreadable(f"it tells of {file.nrows:,} rows and has {len(rows):,}")
     return rows
+
+
+def cut_parquet(body: bytes, keep: Sequence[bool]) -> bytes:
+    """The file with the rows that are kept."""
+    left = io.BytesIO()
+    pl.read_parquet(io.BytesIO(body)).filter(pl.Series(keep, dtype=pl.Boolean)).write_parquet(left)
+    return left.getvalue()
 
 
 def typed(rows: pl.DataFrame) -> pl.DataFrame:

@@ -6,12 +6,12 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import compress, islice
 
 import polars as pl
 
 from lakehouse.formats import Csv
-from lakehouse.landing.encoding import decoded
+from lakehouse.landing.encoding import decoded, encoded
 from lakehouse.landing.refusal import Unreadable, check_names
 
 DELIMITERS = ",;\t|"
@@ -31,6 +31,15 @@ def read_csv(body: bytes, form: Csv = FOUND_OUT) -> pl.DataFrame:
     check_names(names)
     plain = text[begin:].encode()
     return _columnar(plain, names, form) if _regular(plain, len(names), form) else _records(text, names, form)
+
+
+def cut_csv(body: bytes, keep: Sequence[bool], form: Csv = FOUND_OUT) -> bytes:
+    """The file with the records that are kept, each as it stood."""
+    text = decoded(body, form.encoding)
+    form = form if form.delimiter else replace(form, delimiter=_delimiter(text, form))
+    rows = (raw for fields, raw in _rows(text, form, whole=True) if fields)
+    left = [*islice(rows, int(form.header)), *compress(rows, keep)]
+    return encoded("".join(left), body, form.encoding)
 
 
 def _delimiter(text: str, form: Csv) -> str:

@@ -20,6 +20,11 @@ def decoded(body: bytes, encoding: str | None = None) -> str:
         raise Unreadable(f"not {encoding.upper()}: {error}{hint}") from error
 
 
+def encoded(text: str, body: bytes, encoding: str | None = None) -> bytes:
+    """The text as the body was written, its byte order mark too."""
+    return text.encode(encoding or _found(body))
+
+
 def _found(body: bytes) -> str:
     marked = (encoding for mark, encoding in MARKS.items() if body.startswith(mark))
     return next(marked, None) or _unmarked(body[:SAMPLE])

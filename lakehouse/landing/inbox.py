@@ -18,6 +18,7 @@ from lakehouse.lake import Lake, Table
 from lakehouse.lake.maintenance import tidy
 from lakehouse.lake.table import NONE, Part, schema, stamp
 from lakehouse.landing import undeclared
+from lakehouse.landing.erased import REASON, Erased, erased
 from lakehouse.landing.events import ObjectEvent, decode, ignorable
 from lakehouse.landing.queue import Budget, Message, Queue
 
@@ -52,6 +53,8 @@ SCHEMA = schema(
 )
 
 
+NAMES = ("key", "body", "reason")
+"""The columns that hold text from without."""
 TOLD = ("key", "kind", "event_name", "version_id", "size", "sequencer")
 
 
@@ -84,7 +87,7 @@ def receive(
         return pl.DataFrame(schema=SCHEMA)
     box = open_inbox(lake)
     known = undeclared.known(box, datasets) if prefixes else None
-    rows = records(messages, bucket, datasets, known)
+    rows = _nameless(records(messages, bucket, datasets, known), erased(lake))
     box.append(rows)
     queue.delete(messages)
     tidy(box)
@@ -109,6 +112,16 @@ def records(
         if decoded.parked:
             rows.append({**shared, "dataset": PARKED, "reason": decoded.parked, "body": message.body})
     return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _nameless(rows: pl.DataFrame, gone: Erased) -> pl.DataFrame:
+    """The rows, those that name an erased subject without the name."""
+    named = gone.among(rows, NAMES)
+    if not named.any():
+        return rows
+    bare = rows.filter(named).with_columns(pl.lit(None, pl.String).alias(name) for name in NAMES)
+    bare = bare.with_columns(dataset=pl.lit(IGNORED), reason=pl.lit(REASON))
+    return pl.concat([rows.filter(~named), bare])
 
 
 def _routed(
@@ -189,7 +202,8 @@ def announce(
 
     `generations`: of each key the generation that a replay asks to be read again, and no later one.
     """
-    rows = _announced([(dataset, key) for key in keys], event)
+    gone = erased(lake)
+    rows = _announced([(dataset, key) for key in keys if not gone.says(key)], event)
     if len(rows):
         asked = [str(generations[key]) if key in generations else None for key in rows["key"]]
         rows = rows.with_columns(pl.Series("sequencer", asked, pl.String))
@@ -197,6 +211,17 @@ def announce(
         box.append(rows)
         tidy(box)
     return len(rows)
+
+
+def unname(lake: Lake, rows: pl.DataFrame) -> None:
+    """Delete rows, and leave as many that name nothing: raw's lag is told by their number."""
+    now, named = datetime.now(UTC), rows.filter(pl.col("key").is_not_null())
+    bare = {"key": "", "kind": "erased", "event_name": "erased", "received_at": now, "reason": REASON}
+    open_inbox(lake).append(pl.DataFrame([{**bare, "dataset": name} for name in named["dataset"]], schema=SCHEMA))
+    parked = rows.filter(pl.col("key").is_null())
+    for gone in (named.select("dataset", "key"), parked.select("dataset", "message_id")):
+        if len(gone):
+            open_inbox(lake).apply(pl.DataFrame(schema=SCHEMA), gone.unique(), gone.columns)
 
 
 def _announced(objects: Iterable[tuple[str, str]], event: str) -> pl.DataFrame:

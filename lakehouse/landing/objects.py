@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 
@@ -19,6 +21,9 @@ COMMON = {
 """Refusals that say nothing of the object that was asked for."""
 UNASKED = {"AccessDenied", "403", "MethodNotAllowed", "NotImplemented", "NoSuchTagSet"}
 """Refusals of a question about an object that could itself be got."""
+MODIFIED, REPLACES = "lakehouse-modified", "lakehouse-replaces"
+"""Metadata of an object that was rewritten: when its content was written, and the eTag that had what it lacks."""
+HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType")
 UNTOLD = {"400", "403", "405", "412"}
 """A HEAD's answer has no body, and so no word of why."""
 
@@ -36,6 +41,15 @@ class Identity:
     size: int
     modified: datetime
     metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One of the contents that a bucket keeps of a key. `id` is "null" where it was put without versioning."""
+
+    key: str
+    id: str
+    latest: bool
 
 
 class Unreachable(Exception):
@@ -94,6 +108,36 @@ class Bucket:
             self.client.delete_object(Bucket=self.name, Key=key, VersionId=old)
         return True
 
+    def versions(self) -> Iterator[Version]:
+        """Every content of every key, in the keys' order, the newest of each first; no delete markers."""
+        for page in self.client.get_paginator("list_object_versions").paginate(Bucket=self.name):
+            for item in page.get("Versions", []):
+                yield Version(item["Key"], item["VersionId"], item["IsLatest"])
+
+    def get_version(self, which: Version) -> tuple[Identity, bytes] | None:
+        """As `get`, of one version."""
+        answer = self._ask(partial(self.client.get_object, VersionId=which.id), which.key)
+        return (_identity(which.key, answer), answer["Body"].read()) if answer else None
+
+    def replace(self, found: Identity, body: bytes) -> bool:
+        """Put another body in the place of this one, with its metadata, tags and time; False if a newer stands."""
+        told = {MODIFIED: found.modified.isoformat(), REPLACES: found.etag}
+        tags = {"Tagging": urlencode(known)} if (known := self.tags(found)) else {}
+        headers = self._ask(self.client.head_object, found.key) or {}
+        kept = {name: headers[name] for name in HEADERS if name in headers}
+        place = {"Bucket": self.name, "Key": found.key, "Body": body, "Metadata": {**found.metadata, **told}}
+        try:
+            self.client.put_object(**place, **tags, **kept, IfMatch=found.etag)
+        except ClientError as error:
+            if _code(error) not in {"PreconditionFailed", "ConditionalRequestConflict", *GONE}:
+                raise
+            return False
+        return True
+
+    def drop(self, which: Version) -> None:
+        """Delete a version for good."""
+        self.client.delete_object(Bucket=self.name, Key=which.key, VersionId=which.id)
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Identity]:
         """Every object below a prefix and behind a key, in the keys' order, a page at a time, without versions."""
         place = {"Bucket": self.name, "Prefix": prefix, **({"StartAfter": after} if after else {})}
@@ -124,6 +168,14 @@ def _identity(key: str, answer: dict[str, Any]) -> Identity:
         None if version in (None, "null") else version,
         answer["ETag"].strip('"'),
         answer["ContentLength"],
-        answer["LastModified"],
+        _written(answer),
         answer.get("Metadata", {}),
     )
+
+
+def _written(answer: dict[str, Any]) -> datetime:
+    """When the content was written: a rewriting is no newer word."""
+    try:
+        return datetime.fromisoformat(answer.get("Metadata", {})[MODIFIED])
+    except (KeyError, ValueError):
+        return answer["LastModified"]  # type: ignore[no-any-return]

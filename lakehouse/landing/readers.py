@@ -23,7 +23,7 @@ from lakehouse.landing.records import read_json, read_lines, read_ndjson
 from lakehouse.landing.refusal import OWN, Unreadable
 from lakehouse.landing.workbook import NAMES as WORKBOOKS
 
-__all__ = ["OWN", "Unreadable", "read", "unwrapped"]
+__all__ = ["OWN", "Unreadable", "chosen", "read", "records", "unwrapped"]
 
 Reader = Callable[..., pl.DataFrame]
 READERS: dict[str, Reader] = {
@@ -67,11 +67,14 @@ def read(key: str, body: bytes, form: Format | None = None, budget: packing.Budg
     """
     budget = budget or packing.Budget()
     suffix, body = unwrapped(key, body, budget)
-    reader = _chosen(suffix, body, form)
+    return records(body, *chosen(suffix, body, form), budget)
+
+
+def records(body: bytes, reader: Reader, form: Format | None, budget: packing.Budget) -> pl.DataFrame:
+    """What a reader makes of the bytes, as `read` has it."""
     try:
         if reader in TYPED.values():
             return reader(body, budget)
-        form = form or (DELIMITED.get(suffix) if reader is read_csv else None)
         return reader(body, form) if form else reader(body)
     except (Unreadable, MemoryError):
         raise
@@ -92,8 +95,8 @@ def unwrapped(key: str, body: bytes, budget: packing.Budget) -> tuple[str, bytes
     return suffixes[-1] if suffixes else "", body
 
 
-def _chosen(suffix: str, body: bytes, form: Format | None) -> Reader:
-    """The reader that the content agrees to. XML is text as well, to who asks for lines."""
+def chosen(suffix: str, body: bytes, form: Format | None) -> tuple[Reader, Format | None]:
+    """The reader that the content agrees to, and what it is told. XML is text as well, to who asks for lines."""
     if foreign := next((told for magic, told in FOREIGN.items() if body.startswith(magic)), None):
         raise Unreadable(f"its content is {foreign}")
     if packing.is_archive(body):
@@ -111,4 +114,4 @@ def _chosen(suffix: str, body: bytes, form: Format | None) -> Reader:
         raise Unreadable(f"no reader for this kind of name; known: {', '.join([*READERS, *WORKBOOKS])}")
     if reader in TYPED.values() and not told:
         raise Unreadable(f"named or declared as {CALLED[reader]}, its content is not")
-    return reader
+    return reader, form or (DELIMITED.get(suffix) if reader is read_csv else None)

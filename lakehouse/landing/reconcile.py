@@ -20,7 +20,7 @@ from lakehouse.lake.maintenance import tidy
 from lakehouse.lake.table import schema
 from lakehouse.landing import inbox, undeclared
 from lakehouse.landing.events import ignorable
-from lakehouse.landing.objects import Bucket, Identity
+from lakehouse.landing.objects import Bucket, Identity, Unreachable
 from lakehouse.landing.packing import ARCHIVE
 from lakehouse.landing.removals import REMOVED
 
@@ -56,11 +56,30 @@ def reconcile(
         stretch, after = [*islice(listing, STRETCH)], upto
         upto = stretch[-1].key if len(stretch) == STRETCH else None
         for name, objects in _listed(stretch, datasets, known).items():
-            differing = {key for key, _ in objects ^ _standing(lake, name, (after, upto))}
+            differing = _differing(bucket, objects, _standing(lake, name, (after, upto)))
             mine = sorted(key for key in differing if route(datasets, key) == (name if name in datasets else None))
             counts[name] = counts.get(name, 0) + inbox.announce(lake, name, mine, event="reconcile")
         _leave(lake, scope, upto or "")
     return counts
+
+
+def _differing(bucket: Bucket, listed: set[tuple[str, Seen]], standing: set[tuple[str, Seen]]) -> set[str]:
+    """The keys of which one side tells what the other does not.
+
+    An object that an erasure rewrote is listed as of then, and is as of when its content was written: it is asked.
+    """
+    stands = dict(standing)
+    later = {key for key, seen in listed - standing if key in stands and stands[key][:2] == seen[:2]}
+    same = {key for key in later if _asked(bucket, key) == stands[key]}
+    return {key for key, _ in listed ^ standing} - same
+
+
+def _asked(bucket: Bucket, key: str) -> Seen | None:
+    try:
+        found = bucket.look(key)
+    except Unreachable:
+        return None
+    return _seen(found.etag, found.size, found.modified) if found else None
 
 
 def _prefix(datasets: dict[str, Dataset]) -> str:

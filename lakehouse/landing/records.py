@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import compress
 
 import polars as pl
 
 from lakehouse.formats import Json, Lines
-from lakehouse.landing.encoding import decoded
+from lakehouse.landing.encoding import decoded, encoded
 from lakehouse.landing.refusal import Unreadable
 
 UNFIT_JSON = "not JSON that can be read everywhere: NaN, too large a number, half a surrogate pair, or too deep"
@@ -42,6 +43,27 @@ def read_lines(body: bytes, form: Lines = LINES) -> pl.DataFrame:
     """Every line, blank ones too, so that a record's number is its line's."""
     lines = decoded(body, form.encoding).removesuffix("\n").split("\n")
     return pl.DataFrame({"line": [line.removesuffix("\r") for line in lines]}, schema={"line": pl.String})
+
+
+def cut_ndjson(body: bytes, keep: Sequence[bool], form: Json = JSON) -> bytes:
+    """The file with the lines that are kept."""
+    lines = [line for line in decoded(body, form.encoding).split("\n") if line.strip()]
+    return encoded("".join(f"{line}\n" for line in compress(lines, keep)), body, form.encoding)
+
+
+def cut_json(body: bytes, keep: Sequence[bool], form: Json = JSON) -> bytes:
+    """The file with the elements, or lines, that are kept, each as it was written."""
+    text = decoded(body, form.encoding).strip()
+    if not text.startswith("["):
+        return cut_ndjson(body, keep, form)
+    left = ",\n".join(compress(_elements(text), keep))
+    return encoded(f"[{left}]\n", body, form.encoding)
+
+
+def cut_lines(body: bytes, keep: Sequence[bool], form: Lines = LINES) -> bytes:
+    """The file with the lines that are kept."""
+    lines = decoded(body, form.encoding).removesuffix("\n").split("\n")
+    return encoded("".join(f"{line}\n" for line in compress(lines, keep)), body, form.encoding)
 
 
 def _elements(text: str) -> Iterator[str]:

@@ -63,9 +63,10 @@ def _tracked(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     stood = none.lazy() if target.retyped(none) else target.scan()
     held = _like(none, stood.filter(taken.held()))
     spans = _spans(taken.raw, dataset, taken.objects)
-    known = none if taken.whole else held.join(spans, on=RECORD[:2], how="semi")
-    fresh = spans.join(known, on=RECORD[:2], how="anti")
     rows = taken.raw.scan().filter((pl.col("_part") == "row") & pl.col("_object").is_in(taken.objects))
+    known = none if taken.whole else held.join(spans, on=RECORD[:2], how="semi")
+    known = known.join(rows.select(RECORD).collect(), on=RECORD, how="semi")  # an erasure takes rows out of raw
+    fresh = spans.join(known, on=RECORD[:2], how="anti")
     new = storable(split(dataset, rows.join(fresh.lazy(), on=RECORD[:2], how="semi").collect()).good)
     mine = _ended(dataset, pl.concat([known.drop("_ended"), new]), spans)
     scope = pl.concat([held.select(dataset.keys), mine.select(dataset.keys)]).unique()

@@ -14,6 +14,7 @@ from lakehouse.dataset import Dataset
 from lakehouse.lake import Conflict, Desired, Hopped, Lake, News, Table, walk
 from lakehouse.lake.hop import cursor_after
 from lakehouse.landing import inbox
+from lakehouse.landing.erased import erased
 from lakehouse.landing.objects import Bucket, Identity, Unreachable
 from lakehouse.landing.removals import REMOVED, Removal, removals
 from lakehouse.layers import raw as raw_layer
@@ -30,6 +31,7 @@ from lakehouse.layers.generation import (
     table_rows,
 )
 from lakehouse.layers.raw import FLOOR, KEY, RECALL, SPARED, TRYING, WITHHELD, heads, last_heads
+from lakehouse.layers.subjects import kept_out
 
 READERS = 8
 TRIALS = 2
@@ -63,7 +65,7 @@ def ingest(lake: Lake, bucket: Bucket, dataset: Dataset, *, run: str = "", failu
         return walk(
             lambda: raw_layer.open_raw(lake, dataset.name),
             lambda: inbox.of(inbox.open_inbox(lake), dataset.name),
-            lambda raw, news, after: _batch(dataset, raw, news, bucket, pace, after),
+            lambda raw, news, after: _batch(lake, dataset, raw, news, bucket, pace, after),
             key=KEY,
             code=raw_layer.code(dataset),
         )
@@ -90,7 +92,7 @@ def _spare(lake: Lake, dataset: str, run: str) -> None:
 
 
 def _batch(
-    dataset: Dataset, raw: Table, news: News, bucket: Bucket, pace: Pace, after: str
+    lake: Lake, dataset: Dataset, raw: Table, news: News, bucket: Bucket, pace: Pace, after: str
 ) -> tuple[Desired, str]:
     """The next objects that are not as their heads say, within the pace and `BYTES`, and how far that goes."""
     with ThreadPoolExecutor(READERS) as pool:
@@ -106,7 +108,8 @@ def _batch(
             told = [_alone(dataset, raw, news, bucket, one, pace.run) for one in taken]
         else:
             told = [*pool.map(lambda one: _next(bucket, dataset, one, pace.run), taken)]
-    parts = [_above(part, raw.mark(FLOOR) or 0) for parts in told for part in parts]
+    read = kept_out(dataset, [part for parts in told for part in parts], erased(lake))
+    parts = [_above(part, raw.mark(FLOOR) or 0) for part in read]
     return Desired(table_rows(parts, raw.kinds), new=True, more=bool(upto), marks=_marks(raw, parts)), upto
 
 

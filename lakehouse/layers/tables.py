@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.table import POINTERS
-from lakehouse.landing import inbox, reconcile
+from lakehouse.landing import erased, inbox, reconcile
 from lakehouse.layers import raw, undeclared
 
 OPENERS = 8
@@ -26,6 +26,8 @@ def names(datasets: dict[str, Dataset]) -> list[str]:
         inbox.NAME,
         reconcile.NAME,
         POINTERS,
+        erased.NAME,
+        erased.REPORT,
         *(raw.name(d) for d in datasets),
         *(f"{layer}/{d}" for layer in OF_RAW for d in datasets),
         *(f"history/{d.name}" for d in datasets.values() if d.history),

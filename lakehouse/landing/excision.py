@@ -1,0 +1,176 @@
+"""object → the same object without the records of erased subjects: one function a format, beside its reader.
+
+What has no such function, a document, a file that cannot be read, goes whole if it says a subject's value.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+
+import polars as pl
+
+from lakehouse.dataset import Dataset
+from lakehouse.formats import Excel, Format
+from lakehouse.landing import packing
+from lakehouse.landing.columnar import cut_parquet, read_parquet
+from lakehouse.landing.delimited import cut_csv, read_csv
+from lakehouse.landing.erased import Erased
+from lakehouse.landing.extractors import extract, media_type
+from lakehouse.landing.objects import Bucket, Identity
+from lakehouse.landing.readers import Reader, Unreadable, chosen, records, unwrapped
+from lakehouse.landing.records import cut_json, cut_lines, cut_ndjson, read_json, read_lines, read_ndjson
+from lakehouse.landing.workbook import is_workbook, sheets
+
+CUTTERS: dict[Reader, Callable[..., bytes]] = {
+    read_csv: cut_csv,
+    read_json: cut_json,
+    read_ndjson: cut_ndjson,
+    read_lines: cut_lines,
+    read_parquet: cut_parquet,
+}
+LINE = ("line",)
+"""The column of plain text."""
+Judge = Callable[[pl.DataFrame, Sequence[str]], pl.Series]
+"""Of a frame of records, and the columns of it that are mere text, which records are to go."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What is left of an object: all of it where `gone` is 0, nothing where there is no body.
+
+    `gone`: how many records went. `whole`: why others had to go with them.
+    """
+
+    body: bytes | None
+    gone: int = 0
+    whole: str = ""
+
+
+def _zstd(body: bytes) -> bytes:
+    import pyarrow as pa
+
+    return bytes(pa.Codec("zstd").compress(body, asbytes=True))
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".zst": _zstd,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+}
+
+
+def excised(bucket: Bucket, dataset: Dataset, found: Identity, body: bytes, erased: Erased, judge: Judge) -> Rest:
+    """What is left of an object of a dataset."""
+    if erased.says(found.key):
+        return Rest(None, 1, "it is named after the subject")
+    if dataset.reader:
+        rows = dataset.reader(bucket, found, body)
+        said = judge(rows, rows.columns).any() or _says(body, erased)
+        return Rest(None, len(rows), "a document is kept or goes as one") if said else Rest(body)
+    return _without(found.key, body, dataset.format, erased, judge, packing.Budget())
+
+
+def _without(
+    key: str, body: bytes, form: Format | None, erased: Erased, judge: Judge, budget: packing.Budget
+) -> Rest:
+    try:
+        suffix, plain = unwrapped(key, body, budget)
+        if packing.is_archive(plain) and is_workbook(plain):
+            rest = _sheets(plain, form, judge)
+        elif packing.is_archive(plain):
+            rest = _members(plain, form, erased, judge, budget)
+        else:
+            rest = _records(suffix, plain, form, judge, budget)
+    except (Unreadable, MemoryError):
+        return Rest(None, 1, "it cannot be read as records") if _says(body, erased) else Rest(body)
+    if not rest.gone:
+        return Rest(body)
+    packed = packing.packed_as(body) if plain is not body else None
+    return Rest(PACKERS[packed](rest.body), rest.gone, rest.whole) if packed and rest.body is not None else rest
+
+
+def _says(body: bytes, erased: Erased) -> bool:
+    """Whether what no reader takes says a subject's value, as far as it can be told."""
+    try:
+        said = extract(media_type(body), body).text or ""
+    except Exception:  # an extractor sees the bytes and nothing else
+        said = ""
+    return erased.says(said) or erased.says(body.decode(errors="replace"))
+
+
+def _records(suffix: str, body: bytes, form: Format | None, judge: Judge, budget: packing.Budget) -> Rest:
+    reader, form = chosen(suffix, body, form)
+    rows = records(body, reader, form, budget)
+    gone = judge(rows, LINE if reader is read_lines else ())
+    count = int(gone.sum())
+    if count in (0, len(rows)):
+        return Rest(body if not count else None, count)
+    cutter = CUTTERS.get(reader)
+    if cutter is None:
+        return Rest(None, count, "files of its format are not rewritten")
+    keep = (~gone).to_list()
+    return Rest(cutter(body, keep, form) if form and reader is not read_parquet else cutter(body, keep), count)
+
+
+def _sheets(body: bytes, form: Format | None, judge: Judge) -> Rest:
+    told = sheets(body, packing.Budget(), form if isinstance(form, Excel) else Excel())
+    gone = sum(int(judge(rows, ()).sum()) for _, rows in told if not isinstance(rows, Unreadable))
+    return Rest(None, gone, "a workbook is kept or goes as one") if gone else Rest(body)
+
+
+def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, budget: packing.Budget) -> Rest:
+    """The archive with what is left of its members; without those of which nothing is."""
+    rests, closed = {}, False
+    for name, content in packing.members(body, budget):
+        if isinstance(content, Unreadable):
+            closed = True
+            continue
+        if erased.says(name):
+            rests[name] = Rest(None, 1, "a member is named after the subject")
+        else:
+            rests[name] = _without(name, content, form, erased, judge, budget)
+    gone = sum(rest.gone for rest in rests.values())
+    if not gone:
+        return Rest(body)
+    whole = next((rest.whole for rest in rests.values() if rest.whole), "")
+    if closed:
+        return Rest(None, gone, "a member of it cannot be read, and so not be kept")
+    changed = {name: rest.body for name, rest in rests.items() if rest.gone}
+    if all(name in changed and changed[name] is None for name in rests):
+        return Rest(None, gone, whole)
+    return Rest((_zip if body.startswith(b"PK") else _tar)(body, changed), gone, whole)
+
+
+def _zip(body: bytes, changed: dict[str, bytes | None]) -> bytes:
+    left = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(body)) as old, zipfile.ZipFile(left, "w") as new:
+        for name in dict.fromkeys(old.namelist()):
+            info = old.getinfo(name)
+            content = changed[name] if name in changed else old.read(info)
+            if content is not None:
+                kept = zipfile.ZipInfo(name, info.date_time)
+                kept.compress_type, kept.external_attr = info.compress_type, info.external_attr
+                new.writestr(kept, content)
+    return left.getvalue()
+
+
+def _tar(body: bytes, changed: dict[str, bytes | None]) -> bytes:
+    left = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(body), mode="r:") as old, tarfile.open(fileobj=left, mode="w") as new:
+        for info in {one.name: one for one in old}.values():
+            stream = old.extractfile(info) if info.isfile() else None
+            content = changed[info.name] if info.name in changed else stream.read() if stream else b""
+            if content is not None:
+                kept = copy(info)
+                kept.size = len(content)
+                new.addfile(kept, io.BytesIO(content))
+    return left.getvalue()

@@ -1,0 +1,67 @@
+"""records → whose they are, and the generations of objects without those of erased subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from lakehouse.dataset import Dataset
+from lakehouse.landing.erased import REASON, Erased
+from lakehouse.landing.excision import LINE, Judge
+from lakehouse.layers.cleaned import split
+from lakehouse.layers.generation import Generation, table_rows
+from lakehouse.layers.raw import KEY
+
+
+def judge(dataset: Dataset, erased: Erased) -> Judge:
+    """Records are held against their own columns, and against what `clean` calls these."""
+    named = {c.lower() for c in dataset.contract.column_names()} & {s.column for s in erased.subjects}
+
+    def among(rows: pl.DataFrame, free: Collection[str] = ()) -> pl.Series:
+        found = erased.among(rows, free)
+        if dataset.clean and named - {c.lower() for c in rows.columns}:
+            found |= _as_cleaned(dataset, rows, erased)
+        return found
+
+    return among
+
+
+def _as_cleaned(dataset: Dataset, rows: pl.DataFrame, erased: Erased) -> pl.Series:
+    raw = rows if "_record" in rows.columns else _as_raw(rows)
+    good = split(dataset, raw).good
+    mine = good.filter(erased.among(good)).select(KEY).with_columns(_mine=pl.lit(True))
+    return raw.select(KEY).join(mine, on=KEY, how="left", maintain_order="left")["_mine"].fill_null(False)
+
+
+def _as_raw(records: pl.DataFrame) -> pl.DataFrame:
+    head = {"_object": "", "_generation": 1, "_records": len(records), "_state": "read"}
+    return table_rows([Generation(head, records)], {}).filter(pl.col("_part") == "row")
+
+
+def free_of(dataset: Dataset, columns: Sequence[str]) -> Sequence[str]:
+    """The columns that are mere text: all of a document's, and the lines of a text."""
+    return columns if dataset.reader else LINE
+
+
+def kept_out(dataset: Dataset, parts: Sequence[Generation], erased: Erased) -> list[Generation]:
+    """The generations without what is erased: how many records that were, the head says."""
+    if not erased:
+        return [*parts]
+    among = judge(dataset, erased)
+    return [_without(dataset, one, erased, among) for one in parts if not erased.says(one.head["_object"])]
+
+
+def _without(dataset: Dataset, one: Generation, erased: Erased, among: Judge) -> Generation:
+    reason = one.head.get("_reason")
+    if reason and erased.tells(reason, broken=True):
+        one = replace(one, head={**one.head, "_reason": REASON})
+    if one.records.is_empty():
+        return one
+    gone = among(one.records, free_of(dataset, one.records.columns))
+    if not gone.any():
+        return one
+    left = one.records.filter(~gone)
+    told = f"{int(gone.sum())} records of erased subjects kept out"
+    return Generation({**one.head, "_records": len(left), "_reason": told}, left)

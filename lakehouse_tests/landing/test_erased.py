@@ -1,0 +1,94 @@
+"""Whose a record is, and what is left of a file without some."""
+
+import gzip
+import io
+import json
+from typing import Any
+
+import polars as pl
+import pytest
+
+from lakehouse.formats import Csv, Format
+from lakehouse.landing.erased import Erased, Subject
+from lakehouse.landing.excision import Rest, _without
+from lakehouse.landing.packing import Budget
+from lakehouse.landing.readers import read
+
+ANN = "ann@example.org"
+ERASED = Erased((Subject.of("Customer", ANN, "salt"),))
+SHORT = Erased((Subject.of("id", "17", "salt"),))
+ROWS = pl.DataFrame({"n": [1, 2, 3], "customer": [ANN, "bob", None]})
+
+
+def excise(key: str, body: bytes, erased: Erased = ERASED, form: Format | None = None) -> Rest:
+    return _without(key, body, form, erased, erased.among, Budget())
+
+
+def parquet(rows: pl.DataFrame) -> bytes:
+    body = io.BytesIO()
+    rows.write_parquet(body)
+    return body.getvalue()
+
+
+CSV = f'n,customer\r\n1,{ANN}\r\n\r\n2,"bo\nb"\r\n3,"{ANN}"\r\n4,eve'
+FILES: dict[str, tuple[bytes, Format | None]] = {
+    "a.csv": (CSV.encode(), None),
+    "a.csv.gz": (gzip.compress(CSV.encode()), None),
+    "marked.csv": (CSV.encode("utf-8-sig"), None),
+    "wide.csv": (CSV.encode("utf-16"), None),
+    "declared.dat": (
+        f"1;{ANN}\n2;b\u00f6b\n".encode("latin-1"),
+        Csv(header=False, columns=["n", "customer"], encoding="latin-1"),
+    ),
+    "plain.csv": (f"n,customer\n1,{ANN}\n2,bob\n".encode(), None),
+    "a.ndjson": (b'{"n": 1, "Customer": "ann@example.org"}\n\n{"n": 1.10}\nnot json\n', None),
+    "a.json": (json.dumps([{"customer": ANN}, {"n": 2, "of": [{"customer": "bob"}]}, 3]).encode(), None),
+    "a.log": (f"{ANN} came\n\nbob came\n".encode(), None),
+    "a.parquet": (parquet(ROWS), None),
+}
+
+
+@pytest.mark.parametrize("key", FILES)
+def test_a_file_keeps_all_other_records_as_they_were(key: str) -> None:
+    body, form = FILES[key]
+    before = read(key, body, form)
+    mine = ERASED.among(before, ("line",))
+    rest = excise(key, body, form=form)
+    assert rest.body is not None
+    assert rest.gone == mine.sum() > 0
+    assert read(key, rest.body, form).equals(before.filter(~mine))
+    assert excise(key, rest.body, form=form) == Rest(rest.body)
+
+
+@pytest.mark.parametrize(
+    ("rows", "mine"),
+    [
+        ({"CUSTOMER": [ANN, "x", None]}, [True, False, False]),
+        ({"other": [ANN]}, [False]),
+        ({"nested": [{"to": [{"customer": ANN}]}, {"to": [{"customer": "x"}]}]}, [True, False]),
+        ({"customer": [[ANN, "x"], ["x"]]}, [True, False]),
+        ({"_text": [json.dumps({"a": {"customer": [ANN]}}), json.dumps({"note": ANN})]}, [True, False]),
+        ({"_text": [f"1,{ANN},too many", f"1,{ANN}x"]}, [True, False]),
+        ({"_object": [f"a/{ANN}_2.csv", "a/ann.csv"]}, [True, False]),
+    ],
+)
+def test_a_record_is_the_subjects_by_its_field_and_a_text_by_its_words(
+    rows: dict[str, Any], mine: list[bool]
+) -> None:
+    assert ERASED.among(pl.DataFrame(rows, strict=False)).to_list() == mine
+
+
+def test_a_short_value_counts_in_fields_and_broken_records_alone() -> None:
+    rows = pl.DataFrame(
+        {"id": [17, 170], "line": ["17", "17"], "_text": ["x", "a,17,b"], "_object": ["17.csv", "17"]}
+    )
+    assert SHORT.among(rows, ("line",)).to_list() == [True, True]
+    assert SHORT.among(rows.drop("_text", "id"), ("line",)).to_list() == [False, False]
+    assert SHORT.among(pl.DataFrame({"id": [17.0, 1.7]})).to_list() == [True, False]
+
+
+def test_what_cannot_be_rewritten_goes_whole_and_says_why() -> None:
+    assert excise("a.json", json.dumps({"customer": ANN, "others": ["bob"]}).encode()).body is None
+    told = excise("a.bin", b"\x00" + ANN.encode())
+    assert (told.body, told.whole) == (None, "it cannot be read as records")
+    assert excise("a.bin", b"\x00bob") == Rest(b"\x00bob")

@@ -1,0 +1,482 @@
+"""A subject is erased from everywhere, stays away, and nobody else's record is touched.
+
+What is left is searched for by `leftovers`, which shares nothing with the package.
+"""
+
+import gzip
+import io
+import json
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from lakehouse.cli import erasing, main
+from lakehouse.dataset import Dataset, Serving, check
+from lakehouse.dynamodb.items import to_row
+from lakehouse.dynamodb.table import ItemTable
+from lakehouse.lake import Conflict, Lake, Table, maintain, oblivion
+from lakehouse.lake.past import Forgotten, restore
+from lakehouse.landing.documents import read_document
+from lakehouse.landing.erased import Erased, erased, remember, subject
+from lakehouse.landing.reconcile import reconcile
+from lakehouse.layers import balance, history, refused
+from lakehouse.layers.backfill import backfill
+from lakehouse.layers.erase import Site, erase, plan
+from lakehouse.layers.lag import lagging
+from lakehouse_tests.conftest import Road
+from lakehouse_tests.landing.files import pdf
+from lakehouse_tests.leftovers import leftovers
+from lakehouse_tests.test_road import land
+
+ANN, BOB = "ann@example.org", "bob@example.org"
+BOTH = pytest.mark.parametrize("root", ["disk", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
+
+
+class Order(dy.Schema):
+    """One order."""
+
+    number = dy.Int64(primary_key=True)
+    customer = dy.String(nullable=False)
+    amount = dy.Float64(min=0)
+
+
+class Visit(dy.Schema):
+    """One visit; its file calls the customer something else."""
+
+    id = dy.Int64(primary_key=True)
+    customer = dy.String(nullable=False)
+
+
+class Event(dy.Schema):
+    """One event."""
+
+    id = dy.Int64(primary_key=True)
+    customer = dy.String()
+
+
+class Paper(dy.Schema):
+    """One document."""
+
+    uri = dy.String(primary_key=True)
+    text = dy.String()
+
+
+def spent(orders: pl.LazyFrame) -> pl.LazyFrame:
+    """What each customer spent."""
+    return orders.group_by("customer").agg(total=pl.col("amount").sum())
+
+
+def visitors(visits: pl.LazyFrame) -> pl.LazyFrame:
+    """How often each was there, under another name."""
+    return visits.group_by(who="customer").agg(times=pl.len())
+
+
+def named(visits: pl.LazyFrame) -> pl.LazyFrame:
+    return visits.rename({"mail": "customer"})
+
+
+DATASETS = check(
+    [
+        Dataset(
+            "orders",
+            "orders/**",
+            Order,
+            history=True,
+            serving=[Serving(spent, key="customer", group="customer", publish=True)],
+        ),
+        Dataset("visits", "visits/**", Visit, clean=named, serving=[Serving(visitors, key="who", publish=True)]),
+        Dataset("events", "events/**", Event),
+        Dataset("papers", "papers/**", Paper, reader=read_document),
+    ]
+)
+HEADER = "number,customer,amount\n"
+
+
+def orders(*rows: str) -> bytes:
+    return (HEADER + "".join(f"{row}\n" for row in rows)).encode()
+
+
+def zipped(**members: bytes) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("_", "."), content)
+    return body.getvalue()
+
+
+def tarred(**members: bytes) -> bytes:
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name.replace("_", "."))
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return body.getvalue()
+
+
+def parquet(**columns: list[Any]) -> bytes:
+    body = io.BytesIO()
+    pl.DataFrame(columns).write_parquet(body)
+    return body.getvalue()
+
+
+def lines(*records: dict[str, Any]) -> bytes:
+    return "".join(f"{json.dumps(one)}\n" for one in records).encode()
+
+
+DEEP = {"id": 3, "customer": BOB, "more": {"to": [{"customer": ANN}]}}
+FILES = {
+    "orders/1.csv": orders(f"1,{ANN},10", f"2,{BOB},5", f'3,"{ANN}",7', f"4,{ANN},oops"),
+    "orders/2.csv": orders(f"5,{ANN},1"),
+    "orders/broken.csv": orders(f"6,{ANN},1,1", f"7,{BOB},2", f"8,{BOB},2,2"),
+    "orders/wide.csv": orders(f"9,{ANN},3", f"10,{BOB},3").decode().encode("utf-16"),
+    "orders/packed.csv.gz": gzip.compress(orders(f"11,{ANN},1", f"12,{BOB},1")),
+    "orders/all.zip": zipped(a_csv=orders(f"13,{ANN},1", f"14,{BOB},1"), b_csv=orders(f"15,{ANN},1")),
+    "orders/all.tar.gz": gzip.compress(tarred(c_csv=orders(f"16,{ANN},1", f"17,{BOB},1"))),
+    "visits/1.parquet": parquet(id=[1, 2, 3], mail=[ANN, BOB, ANN]),
+    "events/1.ndjson": lines({"id": 1, "customer": ANN}, {"id": 2, "customer": BOB}, DEEP),
+    "events/2.json": json.dumps([{"id": 4, "customer": ANN}, {"id": 5, "customer": BOB}]).encode(),
+    "events/3.json": json.dumps({"id": 6, "customer": ANN}).encode(),
+    "papers/letter.pdf": pdf(f"Dear {ANN}, how are you?", title="A letter"),
+    "papers/other.txt": b"Nobody is named here.",
+    f"papers/{ANN}.txt": b"A file of hers.",
+    "notes/1.log": f"{ANN} came\n{BOB} came\n".encode(),
+    f"stray-{ANN}.csv": b"a\n1\n",
+}
+
+
+@pytest.fixture
+def place(road: Road) -> Road:
+    """A road over these datasets, on which the files have landed, some of them twice."""
+    road.datasets = DATASETS
+    land(road, {"orders/2.csv": orders(f"5,{ANN},99", f"18,{BOB},99")})
+    carried(road)
+    land(road, FILES)
+    carried(road)
+    return road
+
+
+def carried(road: Road) -> None:
+    while road.receive():
+        pass
+    road.hops()
+
+
+def site(road: Road) -> Site:
+    return Site(road.lake, road.bucket, road.datasets, road.servings(), road.items)
+
+
+def rows(road: Road, name: str, *columns: str) -> list[tuple[Any, ...]]:
+    table = road.lake.open(name)
+    assert table is not None
+    return sorted(table.scan().select(columns).drop_nulls().collect().rows())
+
+
+def spendings(road: Road, name: str = "spent") -> dict[str, Any]:
+    one = next(s for s in road.servings() if s.name == name)
+    return {item["_key"]["S"]: to_row(item) for item in road.items(one).scan(tombstones=True)}
+
+
+def sound(road: Road) -> None:
+    """Bob's records are all there, the tables agree, and nothing lags."""
+    told = rows(road, "cleaned/orders", "number", "customer", "amount")
+    assert told == [(2, BOB, 5.0), (7, BOB, 2.0), (10, BOB, 3.0), (12, BOB, 1.0), (14, BOB, 1.0), (17, BOB, 1.0)]
+    assert rows(road, "cleaned/visits", "id", "customer") == [(2, BOB)]
+    assert rows(road, "cleaned/events", "id", "customer") == [(2, BOB), (5, BOB)]
+    assert [text for (text,) in rows(road, "cleaned/papers", "text")] == ["Nobody is named here."]
+    assert {*rows(road, "raw/notes", "line")} == {(f"{BOB} came",)}
+    assert [text for (text,) in rows(road, "quarantine/orders", "_text")] == [f"8,{BOB},2,2"]
+    assert spendings(road) == {BOB: {"customer": BOB, "total": 13}}
+    assert spendings(road, "visitors") == {BOB: {"who": BOB, "times": 1}}
+    assert lagging(road.lake, road.datasets, road.items) == {}
+    for dataset in road.datasets.values():
+        assert balance.unbalanced(road.lake, dataset).is_empty()
+    agreed = history.disagreement(road.lake, DATASETS["orders"])
+    assert agreed is not None
+    assert agreed.is_empty()
+
+
+@pytest.mark.slow
+@BOTH
+def test_not_a_byte_of_a_subject_is_left_and_nobody_else_misses_one(place: Road) -> None:
+    one = subject(place.lake, "customer", ANN)
+    assert leftovers(place, ANN)
+    erase(site(place), one, plan(site(place), one))
+    assert leftovers(place, ANN) == []
+    carried(place)
+    assert leftovers(place, ANN) == []
+    sound(place)
+    assert plan(site(place), one) == []
+
+
+def generations(road: Road) -> list[tuple[Any, ...]]:
+    return [one for d in DATASETS for one in rows(road, f"raw/{d}", "_object", "_generation") if ANN not in one[0]]
+
+
+@pytest.mark.slow
+def test_what_an_erasure_rewrote_is_not_read_again_and_reconcile_has_nothing_to_say(place: Road) -> None:
+    before = generations(place)
+    one = subject(place.lake, "customer", ANN)
+    erase(site(place), one)
+    carried(place)
+    gone = {("orders/2.csv", 3), ("events/3.json", 2), ("papers/letter.pdf", 2)}
+    assert {*generations(place)} == {*before} | gone
+    for _ in range(2):
+        found = reconcile(place.lake, place.bucket, dict(DATASETS))
+        assert set(found.values()) == {0}
+
+
+@pytest.mark.slow
+def test_a_subject_does_not_come_back(place: Road) -> None:
+    one = subject(place.lake, "customer", ANN)
+    erase(site(place), one)
+    land(place, FILES)
+    carried(place)
+    reconcile(place.lake, place.bucket, dict(DATASETS), prefixes=True)
+    refused.replay(place.lake, place.bucket.name, DATASETS)
+    carried(place)
+    for dataset in DATASETS.values():
+        backfill(place.lake, dataset)
+    carried(place)
+    assert [one for one in leftovers(place, ANN) if not one.startswith("landing ")] == []
+    sound(place)
+
+
+def die(road: Road, passage: int) -> int:
+    """Erase in a process of its own; gives how it ended."""
+    places = [road.lake.root, road.bucket.name, road.queue.url, road.prefix]
+    command = [sys.executable, "-m", "lakehouse_tests.erase_worker", str(passage), *places]
+    return subprocess.run(command, check=False, timeout=120).returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [1, 2, 3])
+def test_an_erasure_that_dies_again_and_again_is_taken_up_and_leaves_nothing(place: Road, start: int) -> None:
+    passage = start
+    while (code := die(place, passage)) == -signal.SIGKILL:
+        passage += passage // 2 + start
+    assert code == 0
+    assert leftovers(place, ANN) == []
+    carried(place)
+    assert leftovers(place, ANN) == []
+    sound(place)
+
+
+SMALL = {"orders/1.csv": orders(f"1,{ANN},10", f"2,{BOB},5"), "orders/2.csv": orders(f"3,{BOB},1")}
+
+
+@pytest.fixture
+def small(road: Road) -> Road:
+    road.datasets = {"orders": DATASETS["orders"]}
+    land(road, SMALL)
+    road.announce(*SMALL)
+    road.hops()
+    return road
+
+
+def test_a_subject_is_erased_from_file_to_item_and_another_keeps_his_generation(small: Road) -> None:
+    one = subject(small.lake, "customer", ANN)
+    assert {(f.what, f.count) for f in plan(site(small), one) if f.what != "files of its past"} == {
+        ("records", 1),
+        ("rows", 1),
+        ("items", 1),
+    }
+    erase(site(small), one)
+    assert leftovers(small, ANN) == []
+    small.announce(*SMALL)
+    small.hops()
+    assert leftovers(small, ANN) == []
+    assert rows(small, "cleaned/orders", "number", "_object") == [(2, "orders/1.csv"), (3, "orders/2.csv")]
+    assert rows(small, "raw/orders", "_generation", "_record") == [(1, 1), (1, 2)]
+    assert spendings(small) == {BOB: {"customer": BOB, "total": 6}}
+
+
+@pytest.mark.slow
+def test_a_run_that_looked_before_the_erasure_brings_nothing_back(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It commits at the worst moment: raw was looked through, and its past is about to be forgotten."""
+    road.datasets = {"orders": DATASETS["orders"]}
+    land(road, {"orders/2.csv": orders(f"3,{BOB},1")})
+    road.announce("orders/2.csv")
+    road.hops()
+    land(road, {"orders/3.csv": orders(f"4,{ANN},2", f"5,{BOB},2")})
+    road.announce("orders/3.csv")
+    early, committed, append, forget = [Erased()], [], Table.append, oblivion.forget
+    monkeypatch.setattr("lakehouse.layers.ingest.erased", lambda lake: early.pop() if early else erased(lake))
+
+    def late(table: Table, *args: Any, **kwargs: Any) -> int:
+        def meanwhile(*of: Any, **how: Any) -> Any:
+            monkeypatch.setattr(oblivion, "forget", forget)
+            with suppress(Conflict):
+                committed.append(append(table, *args, **kwargs))
+            return forget(*of, **how)
+
+        if table.name != "raw/orders":
+            return append(table, *args, **kwargs)
+        monkeypatch.setattr(Table, "append", append)
+        monkeypatch.setattr(oblivion, "forget", meanwhile)
+        erase(site(road), subject(road.lake, "customer", ANN))
+        raise Conflict("an erasure came between")
+
+    monkeypatch.setattr(Table, "append", late)
+    road.hops()
+    assert committed == []
+    assert rows(road, "cleaned/orders", "number") == [(3,), (5,)]
+    monkeypatch.setattr(oblivion, "ALIVE", -1)
+    maintain([table for name in ("raw/orders", "cleaned/orders") if (table := road.lake.open(name))])
+    assert leftovers(road, ANN) == []
+
+
+@pytest.mark.slow
+def test_a_key_falls_back_to_whoever_else_carried_it(small: Road) -> None:
+    land(small, {"orders/3.csv": orders(f"2,{ANN},7")})
+    small.announce("orders/3.csv")
+    small.hops()
+    assert rows(small, "cleaned/orders", "number", "customer")[1] == (2, ANN)
+    erase(site(small), subject(small.lake, "customer", ANN))
+    small.hops()
+    assert rows(small, "cleaned/orders", "number", "customer") == [(2, BOB), (3, BOB)]
+    agreed = history.disagreement(small.lake, DATASETS["orders"])
+    assert agreed is not None
+    assert agreed.is_empty()
+
+
+@pytest.mark.slow
+def test_a_rewritten_object_is_no_newer_than_it_was(small: Road) -> None:
+    land(small, {"orders/1.csv": orders(f"1,{ANN},10", f"2,{BOB},5")})
+    time.sleep(1)
+    land(small, {"orders/2.csv": orders(f"2,{BOB},50")})
+    small.announce(*SMALL)
+    small.hops()
+    erase(site(small), subject(small.lake, "customer", ANN))
+    fresh = replace(small, lake=Lake(f"{small.lake.root}-anew"), prefix=f"{small.prefix}anew-")
+    fresh.announce(*SMALL)
+    fresh.hops()
+    for road in (small, fresh):
+        assert rows(road, "cleaned/orders", "number", "amount") == [(2, 50.0)]
+
+
+@pytest.mark.slow
+def test_a_held_table_forgets_too_and_an_erased_version_is_not_restored(small: Road) -> None:
+    restore(small.lake, "cleaned/orders", 1, ["raw/orders"], hold=True)
+    before = [(n, t.version) for n in ("raw/orders", "cleaned/orders") if (t := small.lake.open(n))]
+    erase(site(small), subject(small.lake, "customer", ANN))
+    assert leftovers(small, ANN) == []
+    for name, version in before:
+        with pytest.raises(Forgotten):
+            restore(small.lake, name, version, [], hold=False)
+
+
+PLANTS = {
+    "change data": "cleaned/orders/_change_data/part-0.parquet",
+    "a dead file": "raw/orders/_part=row/part-0.parquet",
+    "statistics": "serving/spent/_delta_log/00000000000000000000.json",
+}
+
+
+@pytest.mark.parametrize("what", [*PLANTS, "an old version", "a packed member", "a tombstone", "an object's name"])
+def test_the_search_finds_a_planted_leftover(road: Road, what: str) -> None:
+    road.datasets = {"orders": DATASETS["orders"]}
+    item = {"_key": {"S": ANN}, "_deleted": {"BOOL": True}}
+    if what in PLANTS:
+        path = Path(road.lake.root) / PLANTS[what]
+        path.parent.mkdir(parents=True)
+        told = json.dumps({"add": {"stats": json.dumps({"minValues": {"customer": ANN}})}}).encode()
+        path.write_bytes(parquet(customer=[ANN]) if path.suffix == ".parquet" else told)
+    elif what == "a tombstone":
+        items = road.items(road.servings()[0])
+        items.ensure()
+        road.dynamodb.put_item(TableName=items.name, Item=item)
+    else:
+        packed = gzip.compress(tarred(x_csv=zipped(y_csv=ANN.encode())))
+        bodies = {"an old version": [ANN.encode(), b""], "a packed member": [packed]}.get(what, [b""])
+        for body in bodies:
+            road.bucket.put(ANN if what == "an object's name" else "a", body)
+    assert len({*leftovers(road, ANN)}) == 1
+
+
+def test_who_is_erased_is_kept_as_a_salted_hash_alone(small: Road) -> None:
+    one = subject(small.lake, "customer", ANN)
+    assert one != subject(small.lake, "customer", ANN)
+    remember(small.lake, one, [])
+    assert one == subject(small.lake, "customer", ANN)
+    assert ANN not in repr(one)
+
+
+@pytest.mark.slow
+def test_a_plan_is_confirmed_before_anything_goes(
+    small: Road, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(erasing, "_site", lambda: site(small))
+    whom = f"customer={ANN}"
+    told = CliRunner().invoke(main, ["erase", whom], input="n\n").output
+    assert "orders/1.csv: 1 records, rewritten without them" in told
+    assert "point-in-time" in told
+    assert "Nothing was erased" in told
+    assert leftovers(small, ANN)
+    assert json.loads(CliRunner().invoke(main, ["erase", whom, "--json"]).output)["planned"]
+    done = json.loads(CliRunner().invoke(main, ["erase", whom, "--yes", "--json"]).output)
+    assert {f["place"] for f in done["done"]} >= {"raw/orders", f"dynamodb/{small.prefix}spent"}
+    assert leftovers(small, ANN) == []
+    report = small.lake.open("erased/report")
+    assert report is not None
+    assert {*report.scan().collect()["state"]} == {"planned", "done", "not reached"}
+    assert CliRunner().invoke(main, ["erase", "customer"]).exit_code == 1
+
+
+@pytest.mark.slow
+def test_an_erasure_that_dies_before_the_past_is_forgotten_is_taken_up(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road.datasets = {"visits": DATASETS["visits"]}
+    land(road, {"visits/1.parquet": parquet(id=[1], mail=[ANN]), "visits/2.parquet": parquet(id=[2], mail=[BOB])})
+    road.announce("visits/1.parquet", "visits/2.parquet")
+    road.hops()
+    one, forget = subject(road.lake, "customer", ANN), oblivion.forget
+
+    def dies(table: Table, *args: Any, **kwargs: Any) -> Any:
+        if table.name == "serving/visitors":
+            raise KeyboardInterrupt
+        return forget(table, *args, **kwargs)
+
+    monkeypatch.setattr(oblivion, "forget", dies)
+    with pytest.raises(KeyboardInterrupt):
+        erase(site(road), one)
+    monkeypatch.undo()
+    assert leftovers(road, ANN)
+    erase(site(road), one)
+    assert leftovers(road, ANN) == []
+
+
+@pytest.mark.slow
+def test_a_publish_that_an_erasure_overtook_takes_back_what_it_put(
+    small: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(small, {"orders/3.csv": orders(f"4,{ANN},2")})
+    small.announce("orders/3.csv")
+    one, write = subject(small.lake, "customer", ANN), ItemTable.write
+
+    def late(items: ItemTable, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(ItemTable, "write", write)
+        erase(site(small), one)
+        return write(items, *args, **kwargs)
+
+    monkeypatch.setattr(ItemTable, "write", late)
+    small.hops()
+    assert spendings(small).keys() == {ANN, BOB}
+    assert spendings(small)[ANN] == {}
+    erase(site(small), one)
+    assert spendings(small).keys() == {BOB}
