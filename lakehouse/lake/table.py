@@ -392,7 +392,7 @@ class Table:
         """Write one Parquet file below the table, by the store that delta-rs has open."""
         folder = "".join(f"{column}={value}/" for column, value in at.items())
         path, body = f"{folder}part-{uuid.uuid4()}.parquet", io.BytesIO()
-        rows.write_parquet(body, compression="zstd")
+        rows.write_parquet(body, compression="zstd", compression_level=1)
         stream = DeltaFileSystemHandler.from_table(self.delta._table).open_output_stream(path)
         stream.write(body.getvalue())
         stream.close()  # type: ignore[attr-defined]  # it is there; the stub lacks it

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import polars as pl
 
 from lakehouse.formats import Csv
@@ -22,15 +23,26 @@ csv.field_size_limit(2**31 - 1)
 
 
 def read_csv(body: bytes, form: Csv = FOUND_OUT) -> pl.DataFrame:
-    """A file with a quote or a bad record is read record by record, any other at once."""
+    """A file whose records are all alike is read at once, any other record by record."""
     text = decoded(body, form.encoding)
+    names, begin, form = _begun(text, form)
+    return _read(text[begin:], names, form)
+
+
+def _begun(text: str, form: Csv) -> tuple[Sequence[str], int, Csv]:
+    """The columns, where the first record begins, and the form with its delimiter."""
     if not text.strip("\r\n \ufeff"):
         raise Unreadable("no header line" if form.header else "no record")
     form = form if form.delimiter else replace(form, delimiter=_delimiter(text, form))
     names, begin = _names(text, form)
     check_names(names)
-    plain = text[begin:].encode()
-    return _columnar(plain, names, form) if _regular(plain, len(names), form) else _records(text, names, form)
+    return names, begin, form
+
+
+def _read(text: str, names: Sequence[str], form: Csv) -> pl.DataFrame:
+    """Text that begins and ends with a record."""
+    rows = _alike(text.encode(), names, form)
+    return _records(text, names, form) if rows is None else rows
 
 
 def _delimiter(text: str, form: Csv) -> str:
@@ -58,26 +70,52 @@ def _names(text: str, form: Csv) -> tuple[Sequence[str], int]:
     raise Unreadable("no header line")
 
 
-def _regular(body: bytes, width: int, form: Csv) -> bool:
-    """Whether every line has the header's number of fields, told without parsing. Quotes: not told."""
-    if (form.quote and form.quote.encode() in body) or b"\r" in body or b"\n\n" in body or body.startswith(b"\n"):
-        return False
-    lines = body.count(b"\n") + (not body.endswith(b"\n"))
-    return bool(body) and body.count(str(form.delimiter).encode()) == (width - 1) * lines
+def _alike(body: bytes, names: Sequence[str], form: Csv) -> pl.DataFrame | None:
+    """All records at once; None where one has too many fields or too few, or quotes or ends want a closer look.
 
-
-def _columnar(body: bytes, names: Sequence[str], form: Csv) -> pl.DataFrame:
-    kinds, quote = {name: pl.String for name in names}, form.quote or None
+    Polars refuses a record that is too long, takes a blank line for a record, and fills a short one with nulls.
+    """
+    body = body.replace(b"\r\n", b"\n") if b"\r" in body else body
+    body = body if body.endswith(b"\n") else body + b"\n"
+    if b"\r" in body or b"\n\n" in body or body.startswith(b"\n") or not _well_quoted(body, form):
+        return None
+    kinds, delimiter, quote = {name: pl.String for name in names}, str(form.delimiter), form.quote or None
     try:
-        return pl.read_csv(body, has_header=False, schema=kinds, separator=str(form.delimiter), quote_char=quote)
+        rows = pl.read_csv(body, has_header=False, schema=kinds, separator=delimiter, quote_char=quote)
     except pl.exceptions.PolarsError:
-        return _records(body.decode(), names, replace(form, header=False))
+        return None
+    lines = body.count(b"\n")
+    if len(rows) != lines:
+        return None
+    if rows[:, -1].null_count():
+        inside = rows.select(pl.all().str.count_matches(delimiter, literal=True).sum()).sum_horizontal().item()
+        if body.count(delimiter.encode()) != (len(names) - 1) * lines + inside:
+            return None
+    empty = bool(form.quote) and 2 * form.quote.encode() in body
+    return rows.with_columns(pl.when(pl.all() != "").then(pl.all())) if empty else rows
+
+
+def _well_quoted(body: bytes, form: Csv) -> bool:
+    """Whether each quote begins a field, ends it, or stands doubled in it; of no other do two parsers think alike.
+
+    What is before the first letter is the last, the end of a line.
+    """
+    quote = form.quote.encode()
+    if not quote or quote not in body:
+        return True
+    if len(quote) > 1:
+        return False
+    letters, edge = np.frombuffer(body, np.uint8), np.zeros(256, bool)
+    edge[[*f"{form.delimiter}\n".encode(), *quote]] = True
+    at = np.flatnonzero(letters == quote[0])
+    return len(at) % 2 == 0 and bool(edge[letters[at[::2] - 1]].all() and edge[letters[at[1::2] + 1]].all())
 
 
 def _records(text: str, names: Sequence[str], form: Csv) -> pl.DataFrame:
-    rows = (one for one in _rows(text, form) if one[0])
     good: list[list[str | None]] = []
-    for fields, raw in islice(rows, int(form.header), None):
+    for fields, raw in _rows(text, form):
+        if not fields:
+            continue
         if fault := _fault(fields, raw, len(names), form):
             good.append([None] * len(names) + [raw, fault])
         else:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import polars as pl
 
 from lakehouse.formats import Json, Lines
@@ -15,12 +16,40 @@ from lakehouse.landing.refusal import Unreadable
 UNFIT_JSON = "not JSON that can be read everywhere: NaN, too large a number, half a surrogate pair, or too deep"
 BETWEEN = re.compile(r"[\s,]*")
 JSON, LINES = Json(), Lines()
+DEPTH = 127
+"""Objects and arrays within each other that can be read everywhere."""
 DECODER = json.JSONDecoder()
 
 
 def read_ndjson(body: bytes, form: Json = JSON) -> pl.DataFrame:
     """One JSON object a line, kept as text in `_text`."""
-    return _rows([line for line in decoded(body, form.encoding).split("\n") if line.strip()])
+    text = decoded(body, form.encoding)
+    rows = _objects(text)
+    return _rows([line for line in text.split("\n") if line.strip()]) if rows is None else rows
+
+
+def _objects(text: str) -> pl.DataFrame | None:
+    """The lines at once, if each is an object that can be read everywhere; None if that wants a closer look.
+
+    The parser that tells takes half a surrogate pair, and any depth.
+    """
+    body = text.encode()
+    if b"\\ud" in body or b"\\uD" in body or _deep(body):
+        return None
+    try:
+        count = len(pl.read_ndjson(body, schema={"_": pl.String}))
+    except pl.exceptions.PolarsError:
+        return None
+    lines = pl.Series("_text", [text.removesuffix("\n")]).str.split("\n").explode()
+    return lines.to_frame().with_columns(_bad=pl.lit(None, pl.String)) if len(lines) == count else None
+
+
+def _deep(body: bytes) -> bool:
+    """Whether a line opens as many objects and arrays as would be too deep, were each in the one before it."""
+    letters = np.frombuffer(body, np.uint8)
+    opens = np.flatnonzero(letters | 32 == ord("{"))
+    ends = np.searchsorted(opens, np.flatnonzero(letters == ord("\n")))
+    return bool((np.diff(ends, prepend=0, append=len(opens)) >= DEPTH).any())
 
 
 def read_json(body: bytes, form: Json = JSON) -> pl.DataFrame:
