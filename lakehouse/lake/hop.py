@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from lakehouse.lake.maintenance import tidy
-from lakehouse.lake.table import CHANGE, Conflict, Cursor, KeyChanged, Table, stamp
+from lakehouse.lake.table import CHANGE, Conflict, Cursor, KeyChanged, Table, Written, stamp
 
 LOOKS = 6
 LOSSES = 50
@@ -46,7 +46,7 @@ class Desired:
     `new` says that no row of the scope can be there yet: the rows are appended without a comparison. `more` says
     that the sources hold more than this: the rows are committed and the cursors do not move yet. `first` says that
     the whole target is to be taken and this is where it begins. `marks`: numbers that the table keeps beside its
-    cursors, written with the rows if they are `new`.
+    cursors, written with the rows if they are `new`. `written`: files of more rows that are `new`.
     """
 
     rows: pl.DataFrame
@@ -55,6 +55,7 @@ class Desired:
     more: bool = False
     first: bool = False
     marks: Mapping[str, int] = field(default_factory=dict)
+    written: Sequence[Written] = ()
 
     @property
     def begins(self) -> bool:
@@ -112,7 +113,7 @@ def hop(
             return Hopped(target.name, version=target.version)
         try:
             if desired.new:
-                version = target.append(upserts, cursors, key, desired.marks)
+                version = target.append(upserts, cursors, key, desired.marks, desired.written)
             elif anew:
                 version = target.overwrite(upserts, cursors)
             else:
@@ -122,7 +123,8 @@ def hop(
                 raise
             time.sleep(random.uniform(0, 0.05 * 2**look))
             continue
-        return Hopped(target.name, len(upserts), len(deletes), _tidied(target, version), moved=True)
+        count = len(upserts) + sum(one.rows for one in desired.written)
+        return Hopped(target.name, count, len(deletes), _tidied(target, version), moved=True)
     raise AssertionError("unreachable")
 
 

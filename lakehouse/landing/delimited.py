@@ -13,6 +13,7 @@ import polars as pl
 
 from lakehouse.formats import Csv
 from lakehouse.landing.encoding import decoded
+from lakehouse.landing.lined import Lined, count, ended
 from lakehouse.landing.refusal import Unreadable, check_names
 
 DELIMITERS = ",;\t|"
@@ -24,25 +25,19 @@ csv.field_size_limit(2**31 - 1)
 
 def read_csv(body: bytes, form: Csv = FOUND_OUT) -> pl.DataFrame:
     """A file whose records are all alike is read at once, any other record by record."""
+    return CSV.read(body, form)
+
+
+def _begun(body: bytes, form: Csv) -> tuple[Csv, bytes]:
+    """The form of what follows the header, with its delimiter and its columns."""
     text = decoded(body, form.encoding)
-    names, begin, form = _begun(text, form)
-    return _read(text[begin:], names, form)
-
-
-def _begun(text: str, form: Csv) -> tuple[Sequence[str], int, Csv]:
-    """The columns, where the first record begins, and the form with its delimiter."""
     if not text.strip("\r\n \ufeff"):
         raise Unreadable("no header line" if form.header else "no record")
     form = form if form.delimiter else replace(form, delimiter=_delimiter(text, form))
     names, begin = _names(text, form)
     check_names(names)
-    return names, begin, form
-
-
-def _read(text: str, names: Sequence[str], form: Csv) -> pl.DataFrame:
-    """Text that begins and ends with a record."""
-    rows = _alike(text.encode(), names, form)
-    return _records(text, names, form) if rows is None else rows
+    headless = replace(form, encoding=None, header=False, columns=tuple(names))
+    return headless, ended(text[begin:].encode())
 
 
 def _delimiter(text: str, form: Csv) -> str:
@@ -70,50 +65,52 @@ def _names(text: str, form: Csv) -> tuple[Sequence[str], int]:
     raise Unreadable("no header line")
 
 
-def _alike(body: bytes, names: Sequence[str], form: Csv) -> pl.DataFrame | None:
-    """All records at once; None where one has too many fields or too few, or quotes or ends want a closer look.
+def _at_once(records: bytes, form: Csv) -> pl.DataFrame | None:
+    """All records; None where one has too many fields or too few, or quotes or ends want a closer look.
 
-    Polars refuses a record that is too long, takes a blank line for a record, and fills a short one with nulls.
+    Polars refuses a record that is too long, and fills a short one, and a blank line, with nulls.
     """
-    body = body.replace(b"\r\n", b"\n") if b"\r" in body else body
-    body = body if body.endswith(b"\n") else body + b"\n"
-    if b"\r" in body or b"\n\n" in body or body.startswith(b"\n") or not _well_quoted(body, form):
+    body = records.replace(b"\r\n", b"\n") if b"\r" in records else records
+    kinds, delimiter, quote = {name: pl.String for name in form.columns}, str(form.delimiter), form.quote
+    if b"\r" in body or not (delimiter + quote).isascii() or (len(kinds) == 1 and b"\n\n" in b"\n" + body):
         return None
-    kinds, delimiter, quote = {name: pl.String for name in names}, str(form.delimiter), form.quote or None
+    quotes = _places(body, quote)
+    if not _well_placed(body, quotes, form):
+        return None
     try:
-        rows = pl.read_csv(body, has_header=False, schema=kinds, separator=delimiter, quote_char=quote)
+        rows = pl.read_csv(body, has_header=False, schema=kinds, separator=delimiter, quote_char=quote or None)
     except pl.exceptions.PolarsError:
         return None
-    lines = body.count(b"\n")
+    lines = count(body, "\n")
     if len(rows) != lines:
         return None
     if rows[:, -1].null_count():
         inside = rows.select(pl.all().str.count_matches(delimiter, literal=True).sum()).sum_horizontal().item()
-        if body.count(delimiter.encode()) != (len(names) - 1) * lines + inside:
+        if count(body, delimiter) != (len(kinds) - 1) * lines + inside:
             return None
-    empty = bool(form.quote) and 2 * form.quote.encode() in body
-    return rows.with_columns(pl.when(pl.all() != "").then(pl.all())) if empty else rows
+    return rows.with_columns(pl.when(pl.all() != "").then(pl.all())) if (np.diff(quotes) == 1).any() else rows
 
 
-def _well_quoted(body: bytes, form: Csv) -> bool:
+def _places(body: bytes, quote: str) -> np.ndarray:
+    there = quote and quote.encode() in body
+    return np.flatnonzero(np.frombuffer(body, np.uint8) == ord(quote)) if there else np.array([], int)
+
+
+def _well_placed(body: bytes, quotes: np.ndarray, form: Csv) -> bool:
     """Whether each quote begins a field, ends it, or stands doubled in it; of no other do two parsers think alike.
 
     What is before the first letter is the last, the end of a line.
     """
-    quote = form.quote.encode()
-    if not quote or quote not in body:
-        return True
-    if len(quote) > 1:
-        return False
     letters, edge = np.frombuffer(body, np.uint8), np.zeros(256, bool)
-    edge[[*f"{form.delimiter}\n".encode(), *quote]] = True
-    at = np.flatnonzero(letters == quote[0])
-    return len(at) % 2 == 0 and bool(edge[letters[at[::2] - 1]].all() and edge[letters[at[1::2] + 1]].all())
+    edge[[*f"{form.delimiter}{form.quote}\n".encode()]] = True
+    well = edge[letters[quotes[::2] - 1]].all() and edge[letters[quotes[1::2] + 1]].all()
+    return len(quotes) % 2 == 0 and bool(well)
 
 
-def _records(text: str, names: Sequence[str], form: Csv) -> pl.DataFrame:
+def _each(records: bytes, form: Csv) -> pl.DataFrame:
+    names = form.columns
     good: list[list[str | None]] = []
-    for fields, raw in _rows(text, form):
+    for fields, raw in _rows(records.decode(), form):
         if not fields:
             continue
         if fault := _fault(fields, raw, len(names), form):
@@ -126,12 +123,17 @@ def _records(text: str, names: Sequence[str], form: Csv) -> pl.DataFrame:
 def _fault(fields: list[str], raw: str, width: int, form: Csv) -> str | None:
     if len(fields) != width:
         return f"{len(fields)} fields where the header has {width}"
-    if form.quote and raw.count(form.quote) % 2:
-        try:
-            list(_reader(io.StringIO(raw, newline=""), form, strict=True))
-        except csv.Error as error:
-            return "a quote that is never closed" if "end of data" in str(error) else None
-    return None
+    return "a quote that is never closed" if _unclosed(raw, form) else None
+
+
+def _unclosed(raw: str, form: Csv) -> bool:
+    if not form.quote or not raw.count(form.quote) % 2:
+        return False
+    try:
+        list(_reader(io.StringIO(raw, newline=""), form, strict=True))
+    except csv.Error as error:
+        return "end of data" in str(error)
+    return False
 
 
 def _rows(text: str, form: Csv, whole: bool = False) -> Iterator[tuple[list[str], str]]:
@@ -157,3 +159,13 @@ def _reader(lines: Iterator[str] | io.StringIO, form: Csv, strict: bool = False)
     if not form.quote:
         return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=strict)
     return csv.reader(lines, delimiter=delimiter, quotechar=form.quote, strict=strict)
+
+
+def _open(records: bytes, form: Csv) -> bytes:
+    last = ""
+    for fields, raw in _rows(records.decode(), form, whole=True):
+        last = raw if fields else ""
+    return last.encode() if _unclosed(last, form) else b""
+
+
+CSV = Lined(FOUND_OUT, _begun, _at_once, _each, _open)

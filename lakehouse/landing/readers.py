@@ -8,19 +8,22 @@ whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import polars as pl
 
 from lakehouse.formats import Csv, Format, Json, Lines, Parquet
 from lakehouse.landing import packing
-from lakehouse.landing.columnar import read_parquet
-from lakehouse.landing.delimited import read_csv
-from lakehouse.landing.records import read_json, read_lines, read_ndjson
+from lakehouse.landing.columnar import parquet_pieces, read_parquet
+from lakehouse.landing.content import Content, unwrapped
+from lakehouse.landing.delimited import CSV, read_csv
+from lakehouse.landing.lined import Lined
+from lakehouse.landing.objects import Interrupted
+from lakehouse.landing.records import NDJSON, PLAIN, read_json, read_lines, read_ndjson
 from lakehouse.landing.refusal import OWN, Unreadable
 
-__all__ = ["OWN", "Unreadable", "read", "unwrapped"]
+__all__ = ["OWN", "Unreadable", "read", "read_content", "read_pieces", "read_together"]
 
 Reader = Callable[..., pl.DataFrame]
 READERS: dict[str, Reader] = {
@@ -30,6 +33,12 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys([".txt", ".log"], read_lines),
     ".parquet": read_parquet,
 }
+LINED: dict[Reader, Lined] = {read_csv: CSV, read_ndjson: NDJSON, read_lines: PLAIN}
+PIECEWISE: dict[Reader, Callable[..., Iterator[pl.DataFrame]]] = {
+    **{reader: lined.read_pieces for reader, lined in LINED.items()},
+    read_parquet: parquet_pieces,
+}
+"""The readers of what is too large to be read at once."""
 DELIMITED = {".tsv": Csv(delimiter="\t"), ".psv": Csv(delimiter="|")}
 DECLARED: dict[type, Reader] = {Csv: read_csv, Json: read_json, Lines: read_lines, Parquet: read_parquet}
 FOREIGN = {
@@ -48,36 +57,61 @@ def read(key: str, body: bytes, form: Format | None = None, budget: packing.Budg
 
     `form`: what its dataset declares, whatever the name says. `budget`: that of the archive in which it lies.
     """
-    suffix, body = unwrapped(key, body, budget or packing.Budget())
-    reader, form = _chosen(suffix, body, form)
-    try:
+    return read_content(unwrapped(key, body, budget or packing.Budget()), form)
+
+
+def read_content(content: Content, form: Format | None) -> pl.DataFrame:
+    """As `read`, of what was unwrapped already."""
+    body = content.whole()
+    reader, form = _chosen(content.suffix, body, form)
+    with _blamed():
         return reader(body, form) if form else reader(body)
-    except (Unreadable, MemoryError):
+
+
+def read_pieces(content: Content, form: Format | None) -> Iterator[pl.DataFrame]:
+    """As `read_content`, a part of the records at a time where the format can be read so."""
+    reader, own = _chosen(content.suffix, content.begin, form, whole=False)
+    if reader not in PIECEWISE:
+        yield read_content(content, form)
+        return
+    with _blamed():
+        yield from PIECEWISE[reader](content.pieces(), own)
+
+
+@contextmanager
+def _blamed() -> Iterator[None]:
+    """What a reader raises is the object's fault: it sees the bytes and nothing else."""
+    try:
+        yield
+    except (Unreadable, Interrupted, MemoryError):
         raise
-    except (Exception, pl.exceptions.PanicException) as error:  # a reader sees the bytes and nothing else
+    except (Exception, pl.exceptions.PanicException) as error:
         raise Unreadable(f"its reader failed: {type(error).__name__}: {error}") from error
 
 
-def unwrapped(key: str, body: bytes, budget: packing.Budget) -> tuple[str, bytes]:
-    """The suffix that tells the format, and the bytes without what packs them, named or not."""
-    suffixes = PurePosixPath(key.lower()).suffixes
-    suffixes[-1:] = packing.ALIASES.get(suffixes[-1], suffixes[-1:]) if suffixes else []
-    if not body:
-        raise Unreadable("the object is empty (0 bytes)")
-    if suffixes and suffixes[-1] in packing.PACKED:
-        body = packing.unpacked(suffixes.pop(), body, budget)
-    elif suffix := packing.packed_as(body):
-        body = packing.unpacked(suffix, body, budget)
-    return suffixes[-1] if suffixes else "", body
+def read_together(objects: Sequence[tuple[str, bytes]], form: Format | None = None) -> list[pl.DataFrame | None]:
+    """As `read`, of objects by their keys: those that are alike are parsed at once. None for each that was not."""
+    found: list[pl.DataFrame | None] = [None] * len(objects)
+    kinds: dict[tuple[Reader, Format | None], list[tuple[int, bytes]]] = {}
+    for at, (key, body) in enumerate(objects):
+        with suppress(Unreadable):
+            content = unwrapped(key, body, packing.Budget())
+            if content.rest is None:
+                kinds.setdefault(_chosen(content.suffix, content.begin, form), []).append((at, content.begin))
+    for (reader, own), those in kinds.items():
+        if len(those) > 1 and (lined := LINED.get(reader)):
+            for (at, _), rows in zip(those, lined.together([body for _, body in those], own), strict=True):
+                found[at] = rows
+    return found
 
 
-def _chosen(suffix: str, body: bytes, form: Format | None) -> tuple[Reader, Format | None]:
-    """The reader that the content agrees to."""
+def _chosen(suffix: str, body: bytes, form: Format | None, whole: bool = True) -> tuple[Reader, Format | None]:
+    """The reader that the content agrees to; of which `body` is the begin, if not the `whole`."""
     if foreign := next((told for magic, told in FOREIGN.items() if body.startswith(magic)), None):
         raise Unreadable(f"its content is {foreign}")
     if packing.is_archive(body):
         raise Unreadable("an archive in an archive, or a file of many parts that has no reader here")
-    parquet = body.startswith(b"PAR1") and body.endswith(b"PAR1") and len(body) >= 12
+    parquet = body.startswith(b"PAR1") and (not whole or (body.endswith(b"PAR1") and len(body) >= 12))
     if parquet and not isinstance(form, Parquet | None):
         raise Unreadable(f"declared as {type(form).__name__}, its content is Parquet")
     reader = read_parquet if parquet else DECLARED[type(form)] if form else READERS.get(suffix)

@@ -11,6 +11,7 @@ import polars as pl
 
 from lakehouse.formats import Json, Lines
 from lakehouse.landing.encoding import decoded
+from lakehouse.landing.lined import Lined, count, ended
 from lakehouse.landing.refusal import Unreadable
 
 UNFIT_JSON = "not JSON that can be read everywhere: NaN, too large a number, half a surrogate pair, or too deep"
@@ -23,25 +24,36 @@ DECODER = json.JSONDecoder()
 
 def read_ndjson(body: bytes, form: Json = JSON) -> pl.DataFrame:
     """One JSON object a line, kept as text in `_text`."""
-    text = decoded(body, form.encoding)
-    rows = _objects(text)
-    return _rows([line for line in text.split("\n") if line.strip()]) if rows is None else rows
+    return NDJSON.read(body, form)
 
 
-def _objects(text: str) -> pl.DataFrame | None:
-    """The lines at once, if each is an object that can be read everywhere; None if that wants a closer look.
+def _begun(body: bytes, form: Json | Lines) -> tuple[None, bytes]:
+    records = ended(decoded(body, form.encoding).encode())
+    return None, records.replace(b"\r\n", b"\n") if b"\r" in records else records
 
-    The parser that tells takes half a surrogate pair, and any depth.
+
+def _at_once(records: bytes, _: None) -> pl.DataFrame | None:
+    """The lines, if each is an object that can be read everywhere; None if that wants a closer look.
+
+    The parser that tells so takes half a surrogate pair, and any depth.
     """
-    body = text.encode()
-    if b"\\ud" in body or b"\\uD" in body or _deep(body):
+    if b"\\" in records and (b"\\ud" in records or b"\\uD" in records):
         return None
+    lines = count(records, "\n")
+    if count(records, "{") + count(records, "[") > lines and _deep(records):
+        return None
+    text = {"_text": pl.String}
     try:
-        count = len(pl.read_ndjson(body, schema={"_": pl.String}))
+        if len(pl.read_ndjson(records, schema={"_": pl.String})) != lines:
+            return None
+        rows = pl.read_csv(records, has_header=False, separator="\x01", quote_char=None, schema=text)
     except pl.exceptions.PolarsError:
         return None
-    lines = pl.Series("_text", [text.removesuffix("\n")]).str.split("\n").explode()
-    return lines.to_frame().with_columns(_bad=pl.lit(None, pl.String)) if len(lines) == count else None
+    return rows.with_columns(_bad=pl.lit(None, pl.String)) if len(rows) == lines else None
+
+
+def _each(records: bytes, _: None) -> pl.DataFrame:
+    return _rows([line for line in records.decode().split("\n") if line.strip()])
 
 
 def _deep(body: bytes) -> bool:
@@ -71,6 +83,10 @@ def read_lines(body: bytes, form: Lines = LINES) -> pl.DataFrame:
     """Every line, blank ones too, so that a record's number is its line's."""
     lines = decoded(body, form.encoding).removesuffix("\n").split("\n")
     return pl.DataFrame({"line": [line.removesuffix("\r") for line in lines]}, schema={"line": pl.String})
+
+
+def _lines(records: bytes, _: None) -> pl.DataFrame:
+    return read_lines(records)
 
 
 def _elements(text: str) -> Iterator[str]:
@@ -109,3 +125,7 @@ def _fault(record: str, parsed: bool) -> str | None:
     if not isinstance(value, dict):
         return "not a JSON object"
     return None if parsed else UNFIT_JSON
+
+
+NDJSON = Lined(JSON, _begun, _at_once, _each)
+PLAIN = Lined(LINES, _begun, _lines, _lines)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from typing import Any
 
@@ -15,24 +16,33 @@ RESCUED = "_rescued"
 NESTED = (pl.Struct, pl.List, pl.Array)
 
 
-def fitted(frames: Sequence[pl.DataFrame], columns: Mapping[str, pl.DataType]) -> list[pl.DataFrame]:
-    """The frames in the table's columns and types, the first of a name telling the type of a column that is new.
+@dataclass
+class Columns:
+    """A table's columns with their types, and those that come with one commit: the first of a name tells its type.
 
-    Names are spelled as the table or an earlier frame spelled them: Delta tells no upper from lower case. What a
-    column's type cannot hold exactly is null there and stands in `_rescued`.
+    Names are spelled as the table or an earlier frame spelled them: Delta tells no upper from lower case.
     """
-    spelled, kinds = {c.lower(): c for c in columns}, dict(columns)
-    found = []
-    for frame in frames:
-        frame = frame.rename({c: spelled.setdefault(c.lower(), c) for c in frame.columns})
+
+    kinds: dict[str, pl.DataType]
+    spelled: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spelled = {name.lower(): name for name in self.kinds}
+
+    def fit(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame in these columns and types: what a type cannot hold exactly is null and in `_rescued`."""
+        if [*frame.columns] != (names := [self.spelled.setdefault(c.lower(), c) for c in frame.columns]):
+            frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
         for name, kind in frame.schema.items():
-            kinds.setdefault(name, storable_kind(kind))
-        found.append(_fitted(frame, kinds))
-    return found
+            if name not in self.kinds:
+                self.kinds[name] = storable_kind(kind)
+        return _fitted(frame, self.kinds)
 
 
 def _fitted(frame: pl.DataFrame, kinds: Mapping[str, pl.DataType]) -> pl.DataFrame:
     unlike = [name for name, kind in frame.schema.items() if kind != kinds[name]]
+    if not unlike:
+        return frame
     held = [exact(frame[name], kinds[name]) for name in unlike]
     lost = [frame[h.name].set(h.is_not_null(), None) if h.null_count() else frame[h.name].clear() for h in held]
     lost = [one for one in lost if one.null_count() < len(one)]
