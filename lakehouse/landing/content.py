@@ -13,7 +13,7 @@ from lakehouse.landing import packing
 from lakehouse.landing.objects import Body
 from lakehouse.landing.refusal import Unreadable
 
-PIECE = 16 << 20
+PIECE = 8 << 20
 """Bytes that are read at once of what is not at hand."""
 
 
