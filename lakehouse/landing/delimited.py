@@ -108,32 +108,26 @@ def _well_placed(body: bytes, quotes: np.ndarray, form: Csv) -> bool:
 
 
 def _each(records: bytes, form: Csv) -> pl.DataFrame:
-    names = form.columns
-    good: list[list[str | None]] = []
+    names, last = form.columns, ""
+    told: list[list[str | None]] = []
     for fields, raw in _rows(records.decode(), form):
-        if not fields:
-            continue
-        if fault := _fault(fields, raw, len(names), form):
-            good.append([None] * len(names) + [raw, fault])
-        else:
-            good.append([f or None for f in fields] + [None, None])
-    return pl.DataFrame(good, schema={n: pl.String for n in [*names, "_text", "_bad"]}, orient="row")
+        if fields:
+            told.append(_row(fields, raw, len(names)))
+            last = raw
+    if told and not told[-1][-1] and _unclosed(last, form):
+        told[-1] = [None] * len(names) + [last, "a quote that is never closed"]
+    return pl.DataFrame(told, schema={n: pl.String for n in [*names, "_text", "_bad"]}, orient="row")
 
 
-def _fault(fields: list[str], raw: str, width: int, form: Csv) -> str | None:
+def _row(fields: list[str], raw: str, width: int) -> list[str | None]:
     if len(fields) != width:
-        return f"{len(fields)} fields where the header has {width}"
-    return "a quote that is never closed" if _unclosed(raw, form) else None
+        return [None] * width + [raw, f"{len(fields)} fields where the header has {width}"]
+    return [field or None for field in fields] + [None, None]
 
 
-def _unclosed(raw: str, form: Csv) -> bool:
-    if not form.quote or not raw.count(form.quote) % 2:
-        return False
-    try:
-        list(_reader(io.StringIO(raw, newline=""), form, strict=True))
-    except csv.Error as error:
-        return "end of data" in str(error)
-    return False
+def _unclosed(last: str, form: Csv) -> bool:
+    """Whether the last record would swallow what came after it."""
+    return [*_reader(io.StringIO(f"{last}\nend", newline=""), form)][-1] != ["end"]
 
 
 def _rows(text: str, form: Csv, whole: bool = False) -> Iterator[tuple[list[str], str]]:
@@ -154,11 +148,11 @@ def _rows(text: str, form: Csv, whole: bool = False) -> Iterator[tuple[list[str]
         raise Unreadable(f"not CSV: {error}") from error
 
 
-def _reader(lines: Iterator[str] | io.StringIO, form: Csv, strict: bool = False) -> Iterator[list[str]]:
+def _reader(lines: Iterator[str] | io.StringIO, form: Csv) -> Iterator[list[str]]:
     delimiter = str(form.delimiter)
     if not form.quote:
-        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=strict)
-    return csv.reader(lines, delimiter=delimiter, quotechar=form.quote, strict=strict)
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter=delimiter, quotechar=form.quote)
 
 
 def _open(records: bytes, form: Csv) -> bytes:
