@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HOP, RACES, HISTORY = (f"lake/test_{name}.py" for name in ("hop", "races", "history"))
+HOP, RACES, HISTORY, GLANCE = (f"lake/test_{name}.py" for name in ("hop", "races", "history", "glance"))
 RESTORE, TIMELINES = "test_restore.py", "layers/test_timelines.py"
 LIVES, REMOVALS, TRANSIENT, EVOLUTION = (
     "test_lives.py",
@@ -318,8 +318,8 @@ MUTATIONS = [
     swap(
         "an object that was withheld is never asked for again",
         "layers/ingest.py",
-        "if not raw.mark(RECALL) and not any(",
-        "if True or not any(",
+        "if not raw.mark(RECALL) and WITHHELD not in",
+        "if True or WITHHELD not in",
         "test_poison.py::an_object_that_s3_withholds_holds_nothing_up_and_is_asked_for_again[AccessDenied-403]",
     ),
     swap(
@@ -770,6 +770,27 @@ MUTATIONS = [
         "self.add(head, records, count + 1)",
         "self.add(head, records, 1)",
         f"{LARGE}::a_large_object_is_one_generation_of_many_files_in_one_commit",
+    ),
+    swap(
+        "a glance that believes what it saw",
+        "lake/glance.py",
+        "if known and known.stands:",
+        "if known:",
+        f"{GLANCE}::a_commit_is_seen_by_the_next_look[disk]",
+    ),
+    swap(
+        "a glance that tells tables by their version",
+        "lake/glance.py",
+        "tip(self.table) == self.tip",
+        "tip(self.table)[1] == NOTHING",
+        f"{GLANCE}::a_table_made_again_up_to_the_same_version_is_another",
+    ),
+    swap(
+        "a glance that has overlooked a commit",
+        "lake/glance.py",
+        "self.tip[1] == NOTHING and ",
+        "",
+        f"{GLANCE}::a_commit_between_the_opening_of_a_table_and_the_look_at_its_tip_is_seen_by_the_next_look",
     ),
 ]
 
