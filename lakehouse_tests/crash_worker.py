@@ -20,6 +20,7 @@ from lakehouse_tests.conftest import Road
 DOORS: list[tuple[type, str]] = [
     (Bucket, "get"),
     (DeltaTable, "create"),
+    (Table, "write"),
     (Table, "append"),
     (Table, "apply"),
     (Queue, "delete"),

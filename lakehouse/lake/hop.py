@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from lakehouse.lake.maintenance import tidy
-from lakehouse.lake.table import CHANGE, NONE, Applied, Conflict, Cursor, KeyChanged, Table, stamp
+from lakehouse.lake.table import CHANGE, NONE, Applied, Conflict, Cursor, KeyChanged, Table, Written, stamp
 
 LOOKS = 6
 LOSSES = 50
@@ -46,7 +46,7 @@ class Desired:
     `new` says that no row of the scope can be there yet: the rows are appended without a comparison. `more` says
     that the sources hold more than this: the rows are committed and the cursors do not move yet. `first` says that
     the whole target is to be taken and this is where it begins. `marks`: numbers that the table keeps beside its
-    cursors, written with the rows if they are `new`.
+    cursors, written with the rows if they are `new`. `written`: files of more rows that are `new`.
     """
 
     rows: pl.DataFrame
@@ -55,6 +55,7 @@ class Desired:
     more: bool = False
     first: bool = False
     marks: Mapping[str, int] = field(default_factory=dict)
+    written: Sequence[Written] = ()
 
     @property
     def begins(self) -> bool:
@@ -118,7 +119,8 @@ def hop(
         before = target.version
         try:
             if desired.new:
-                done = Applied(target.append(upserts, cursors, key, desired.marks), len(upserts))
+                version = target.append(upserts, cursors, key, desired.marks, desired.written)
+                done = Applied(version, len(upserts) + sum(one.rows for one in desired.written))
             elif anew:
                 done = Applied(target.overwrite(upserts, cursors, partition_by), len(upserts))
             else:

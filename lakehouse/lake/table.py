@@ -19,7 +19,7 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction, write_deltalake
 from deltalake._internal import DeltaFileSystemHandler
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake.transaction import AddAction
 
 RETENTION = timedelta(days=7)
 """Of files and log alike. Each commit leaves a file in the log, and opening a table lists them all: on disk a
@@ -204,6 +204,18 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Written:
+    """A file that lies below a table and is no part of it until a commit says so: vacuum's, if none does.
+
+    `rows`: how many are in it. `columns`: theirs, in a frame without rows.
+    """
+
+    rows: int
+    columns: pl.DataFrame
+    action: AddAction
+
+
+@dataclass(frozen=True)
 class Table:
     """A loaded handle: what was looked at is what a commit is checked against.
 
@@ -370,18 +382,20 @@ class Table:
         cursors: Iterable[Cursor] = (),
         indexed: Sequence[str] = (),
         marks: Mapping[str, int] = NONE,
+        written: Sequence[Written] = (),
     ) -> int:
-        """Add rows, move the cursors, leave the marks, in one commit; gives its version. Zero rows are welcome.
+        """Add rows, those that `write` wrote before with them, move the cursors, leave the marks, in one commit;
+        gives its version. Zero rows are welcome.
 
         New columns join the schema by a commit before it. Polars writes the files, one a partition, since that
         takes a quarter of the time that delta-rs takes; they carry statistics of the `indexed` columns.
         """
         commit = _commit(cursors, marks)
         try:
-            self._grow(rows, commit)
+            self._grow(pl.concat([rows.clear(), *(one.columns for one in written)], how="diagonal"), commit)
             before = self.version
             self.delta.create_write_transaction(
-                self._files(self._typed(rows), indexed),
+                [*self._files(self._typed(rows), indexed), *(one.action for one in written)],
                 "append",
                 self.delta.schema(),
                 self.partitions,
@@ -402,33 +416,40 @@ class Table:
             bare = CommitProperties(max_commit_retries=commit.max_commit_retries)
             self.delta.alter.add_columns([*fields], commit_properties=bare, post_commithook_properties=HOOKS)
 
+    def write(self, rows: pl.DataFrame, indexed: Sequence[str], at: Mapping[str, Any]) -> Written:
+        """Write rows of the partition `at`, without its columns, for an `append` on this handle to add.
+
+        Several threads may do so at once.
+        """
+        return Written(len(rows), rows.clear(), self._file(at, self._typed(rows), indexed))
+
     def _typed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows in the table's types: what is committed so, nobody checks any more."""
         kinds = self.kinds
-        return rows.cast({c: kinds[c] for c in rows.columns})
+        return rows.cast({c: kinds[c] for c, kind in rows.schema.items() if kinds.get(c, kind) != kind})
 
     @property
     def partitions(self) -> list[str]:
         """The columns by whose values the files lie apart."""
         return list(self.delta.metadata().partition_columns)
 
-    def _files(self, rows: pl.DataFrame, indexed: Sequence[str]) -> list[AddAction | RemoveAction]:
+    def _files(self, rows: pl.DataFrame, indexed: Sequence[str]) -> list[AddAction]:
         if rows.is_empty():
             return []
         by = self.partitions
         places = rows.select(by).unique().to_dicts() if by else [{}]
         return [self._file(at, rows.filter(**at).drop(by), indexed) for at in places]
 
-    def _file(self, at: dict[str, Any], rows: pl.DataFrame, indexed: Sequence[str]) -> AddAction:
+    def _file(self, at: Mapping[str, Any], rows: pl.DataFrame, indexed: Sequence[str]) -> AddAction:
         """Write one Parquet file below the table, by the store that delta-rs has open."""
         folder = "".join(f"{column}={value}/" for column, value in at.items())
         path, body = f"{folder}part-{uuid.uuid4()}.parquet", io.BytesIO()
-        rows.write_parquet(body, compression="zstd")
+        rows.write_parquet(body, compression="zstd", compression_level=1)
         stream = DeltaFileSystemHandler.from_table(self.delta._table).open_output_stream(path)
         stream.write(body.getvalue())
         stream.close()  # type: ignore[attr-defined]  # it is there; the stub lacks it
         told = _statistics(rows, indexed)
-        return AddAction(path, body.tell(), at, int(time.time() * 1000), True, told)
+        return AddAction(path, body.tell(), dict(at), int(time.time() * 1000), True, told)
 
     def apply(
         self,

@@ -44,7 +44,7 @@ DIGITS = 38
 """What a decimal column holds."""
 
 
-def is_avro(body: bytes) -> bool:
+def is_avro(body: bytes, _: bool) -> bool:
     return body.startswith(MAGIC)
 
 

@@ -6,12 +6,15 @@ What Arrow's library makes of bytes that nobody vouches for is checked before an
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
+from lakehouse.formats import Parquet
+from lakehouse.landing.content import PIECE
 from lakehouse.landing.packing import Budget
 from lakehouse.landing.refusal import Unreadable, check_names
 
@@ -19,16 +22,17 @@ ROW = 8
 """Bytes that a row counts for at least: one of nulls alone takes none, and a file may claim any number of them."""
 
 
-def is_parquet(body: bytes) -> bool:
-    return body.startswith(b"PAR1") and body.endswith(b"PAR1") and len(body) >= 12
+def is_parquet(body: bytes, whole: bool) -> bool:
+    """Told by its begin, where that is all there is."""
+    return body.startswith(b"PAR1") and (not whole or (body.endswith(b"PAR1") and len(body) >= 12))
 
 
-def is_arrow(body: bytes) -> bool:
-    return _is_arrow_file(body) or _is_arrow_stream(body)
+def is_arrow(body: bytes, whole: bool) -> bool:
+    return _is_arrow_file(body, whole) or _is_arrow_stream(body)
 
 
-def is_orc(body: bytes) -> bool:
-    return body.startswith(b"ORC") and body[-4:-1] == b"ORC" and len(body) > 4
+def is_orc(body: bytes, whole: bool) -> bool:
+    return body.startswith(b"ORC") and (not whole or (body[-4:-1] == b"ORC" and len(body) > 4))
 
 
 def read_parquet(body: bytes, _: Budget) -> pl.DataFrame:
@@ -37,7 +41,7 @@ def read_parquet(body: bytes, _: Budget) -> pl.DataFrame:
 
 def read_arrow(body: bytes, budget: Budget) -> pl.DataFrame:
     """A file or a stream. A stream that ends before its bytes do is refused: what follows would be lost."""
-    if _is_arrow_file(body):
+    if _is_arrow_file(body, whole=True):
         file = pa.ipc.open_file(pa.py_buffer(body))
         return _table(file.schema, (file.get_batch(n) for n in range(file.num_record_batches)), budget)
     source = pa.BufferReader(body)
@@ -65,6 +69,18 @@ def cut_parquet(body: bytes, keep: Sequence[bool]) -> bytes:
     return left.getvalue()
 
 
+def parquet_pieces(pieces: Iterator[bytes], _: Parquet | None) -> Iterator[pl.DataFrame]:
+    """Its index is its end: so it goes to disk first, and from there a part of its rows at a time."""
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+        size = sum(file.write(piece) for piece in pieces)
+        file.flush()
+        rows = pl.scan_parquet(file.name, glob=False)
+        count = rows.select(pl.len()).collect().item()
+        step = max(1, count * PIECE // size)
+        for begin in range(0, count, step):
+            yield typed(rows.slice(begin, step).collect())
+
+
 def typed(rows: pl.DataFrame) -> pl.DataFrame:
     check_names(rows.columns)
     return rows.with_columns(_typed=pl.lit(True))
@@ -89,8 +105,8 @@ def _table(schema: pa.Schema, batches: Iterable[Any], budget: Budget) -> pl.Data
     return typed(rows)
 
 
-def _is_arrow_file(body: bytes) -> bool:
-    return body.startswith(b"ARROW1\0\0") and body.endswith(b"ARROW1")
+def _is_arrow_file(body: bytes, whole: bool) -> bool:
+    return body.startswith(b"ARROW1\0\0") and (not whole or body.endswith(b"ARROW1"))
 
 
 def _is_arrow_stream(body: bytes) -> bool:

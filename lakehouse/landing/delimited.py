@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import compress, islice
 
+import numpy as np
 import polars as pl
 
 from lakehouse.formats import Csv
 from lakehouse.landing.encoding import decoded, encoded
+from lakehouse.landing.lined import Lined, count, ended
 from lakehouse.landing.refusal import Unreadable, check_names
 
 DELIMITERS = ",;\t|"
@@ -22,15 +24,20 @@ csv.field_size_limit(2**31 - 1)
 
 
 def read_csv(body: bytes, form: Csv = FOUND_OUT) -> pl.DataFrame:
-    """A file with a quote or a bad record is read record by record, any other at once."""
+    """A file whose records are all alike is read at once, any other record by record."""
+    return CSV.read(body, form)
+
+
+def _begun(body: bytes, form: Csv) -> tuple[Csv, bytes]:
+    """The form of what follows the header, with its delimiter and its columns."""
     text = decoded(body, form.encoding)
     if not text.strip("\r\n \ufeff"):
         raise Unreadable("no header line" if form.header else "no record")
     form = form if form.delimiter else replace(form, delimiter=_delimiter(text, form))
     names, begin = _names(text, form)
     check_names(names)
-    plain = text[begin:].encode()
-    return _columnar(plain, names, form) if _regular(plain, len(names), form) else _records(text, names, form)
+    headless = replace(form, encoding=None, header=False, columns=tuple(names))
+    return headless, ended(text[begin:].encode())
 
 
 def cut_csv(body: bytes, keep: Sequence[bool], form: Csv = FOUND_OUT) -> bytes:
@@ -67,42 +74,69 @@ def _names(text: str, form: Csv) -> tuple[Sequence[str], int]:
     raise Unreadable("no header line")
 
 
-def _regular(body: bytes, width: int, form: Csv) -> bool:
-    """Whether every line has the header's number of fields, told without parsing. Quotes: not told."""
-    if (form.quote and form.quote.encode() in body) or b"\r" in body or b"\n\n" in body or body.startswith(b"\n"):
-        return False
-    lines = body.count(b"\n") + (not body.endswith(b"\n"))
-    return bool(body) and body.count(str(form.delimiter).encode()) == (width - 1) * lines
+def _at_once(records: bytes, form: Csv) -> pl.DataFrame | None:
+    """All records; None where one has too many fields or too few, or quotes or ends want a closer look.
 
-
-def _columnar(body: bytes, names: Sequence[str], form: Csv) -> pl.DataFrame:
-    kinds, quote = {name: pl.String for name in names}, form.quote or None
+    Polars refuses a record that is too long, and fills a short one, and a blank line, with nulls.
+    """
+    body = records.replace(b"\r\n", b"\n") if b"\r" in records else records
+    kinds, delimiter, quote = {name: pl.String for name in form.columns}, str(form.delimiter), form.quote
+    if b"\r" in body or not (delimiter + quote).isascii() or (len(kinds) == 1 and b"\n\n" in b"\n" + body):
+        return None
+    quotes = _places(body, quote)
+    if not _well_placed(body, quotes, form):
+        return None
     try:
-        return pl.read_csv(body, has_header=False, schema=kinds, separator=str(form.delimiter), quote_char=quote)
+        rows = pl.read_csv(body, has_header=False, schema=kinds, separator=delimiter, quote_char=quote or None)
     except pl.exceptions.PolarsError:
-        return _records(body.decode(), names, replace(form, header=False))
+        return None
+    lines = count(body, "\n")
+    if len(rows) != lines:
+        return None
+    if rows[:, -1].null_count():
+        inside = rows.select(pl.all().str.count_matches(delimiter, literal=True).sum()).sum_horizontal().item()
+        if count(body, delimiter) != (len(kinds) - 1) * lines + inside:
+            return None
+    return rows.with_columns(pl.when(pl.all() != "").then(pl.all())) if (np.diff(quotes) == 1).any() else rows
 
 
-def _records(text: str, names: Sequence[str], form: Csv) -> pl.DataFrame:
-    rows = (one for one in _rows(text, form) if one[0])
-    good: list[list[str | None]] = []
-    for fields, raw in islice(rows, int(form.header), None):
-        if fault := _fault(fields, raw, len(names), form):
-            good.append([None] * len(names) + [raw, fault])
-        else:
-            good.append([f or None for f in fields] + [None, None])
-    return pl.DataFrame(good, schema={n: pl.String for n in [*names, "_text", "_bad"]}, orient="row")
+def _places(body: bytes, quote: str) -> np.ndarray:
+    there = quote and quote.encode() in body
+    return np.flatnonzero(np.frombuffer(body, np.uint8) == ord(quote)) if there else np.array([], int)
 
 
-def _fault(fields: list[str], raw: str, width: int, form: Csv) -> str | None:
+def _well_placed(body: bytes, quotes: np.ndarray, form: Csv) -> bool:
+    """Whether each quote begins a field, ends it, or stands doubled in it; of no other do two parsers think alike.
+
+    What is before the first letter is the last, the end of a line.
+    """
+    letters, edge = np.frombuffer(body, np.uint8), np.zeros(256, bool)
+    edge[[*f"{form.delimiter}{form.quote}\n".encode()]] = True
+    well = edge[letters[quotes[::2] - 1]].all() and edge[letters[quotes[1::2] + 1]].all()
+    return len(quotes) % 2 == 0 and bool(well)
+
+
+def _each(records: bytes, form: Csv) -> pl.DataFrame:
+    names, last = form.columns, ""
+    told: list[list[str | None]] = []
+    for fields, raw in _rows(records.decode(), form):
+        if fields:
+            told.append(_row(fields, raw, len(names)))
+            last = raw
+    if told and not told[-1][-1] and _unclosed(last, form):
+        told[-1] = [None] * len(names) + [last, "a quote that is never closed"]
+    return pl.DataFrame(told, schema={n: pl.String for n in [*names, "_text", "_bad"]}, orient="row")
+
+
+def _row(fields: list[str], raw: str, width: int) -> list[str | None]:
     if len(fields) != width:
-        return f"{len(fields)} fields where the header has {width}"
-    if form.quote and raw.count(form.quote) % 2:
-        try:
-            list(_reader(io.StringIO(raw, newline=""), form, strict=True))
-        except csv.Error as error:
-            return "a quote that is never closed" if "end of data" in str(error) else None
-    return None
+        return [None] * width + [raw, f"{len(fields)} fields where the header has {width}"]
+    return [field or None for field in fields] + [None, None]
+
+
+def _unclosed(last: str, form: Csv) -> bool:
+    """Whether the last record would swallow what came after it."""
+    return [*_reader(io.StringIO(f"{last}\nend", newline=""), form)][-1] != ["end"]
 
 
 def _rows(text: str, form: Csv, whole: bool = False) -> Iterator[tuple[list[str], str]]:
@@ -123,8 +157,18 @@ def _rows(text: str, form: Csv, whole: bool = False) -> Iterator[tuple[list[str]
         raise Unreadable(f"not CSV: {error}") from error
 
 
-def _reader(lines: Iterator[str] | io.StringIO, form: Csv, strict: bool = False) -> Iterator[list[str]]:
+def _reader(lines: Iterator[str] | io.StringIO, form: Csv) -> Iterator[list[str]]:
     delimiter = str(form.delimiter)
     if not form.quote:
-        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=strict)
-    return csv.reader(lines, delimiter=delimiter, quotechar=form.quote, strict=strict)
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter=delimiter, quotechar=form.quote)
+
+
+def _open(records: bytes, form: Csv) -> bytes:
+    last = ""
+    for fields, raw in _rows(records.decode(), form, whole=True):
+        last = raw if fields else ""
+    return last.encode() if _unclosed(last, form) else b""
+
+
+CSV = Lined(FOUND_OUT, _begun, _at_once, _each, _open)

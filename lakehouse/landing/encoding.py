@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterator
 
 from lakehouse.landing.refusal import Unreadable
 
@@ -16,8 +17,26 @@ def decoded(body: bytes, encoding: str | None = None) -> str:
     try:
         return body.decode(encoding).removeprefix("\ufeff")
     except UnicodeError as error:
-        hint = "" if encoding != "utf-8" else '; if it is Latin-1, its dataset declares encoding="latin-1"'
-        raise Unreadable(f"not {encoding.upper()}: {error}{hint}") from error
+        raise _unfit(encoding, error) from error
+
+
+def recoded(pieces: Iterator[bytes], encoding: str | None = None) -> Iterator[bytes]:
+    """The same text in UTF-8, a piece at a time, none of them empty. Raises as `decoded`."""
+    first = next(pieces, b"")
+    encoding = encoding or _found(first)
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        if text := decoder.decode(first).removeprefix("\ufeff"):
+            yield text.encode()
+        yield from filter(None, (decoder.decode(piece).encode() for piece in pieces))
+        decoder.decode(b"", final=True)
+    except UnicodeError as error:
+        raise _unfit(encoding, error) from error
+
+
+def _unfit(encoding: str, error: UnicodeError) -> Unreadable:
+    hint = "" if encoding != "utf-8" else '; if it is Latin-1, its dataset declares encoding="latin-1"'
+    return Unreadable(f"not {encoding.upper()}: {error}{hint}")
 
 
 def encoded(text: str, body: bytes, encoding: str | None = None) -> bytes:

@@ -21,11 +21,12 @@ from lakehouse.dataset import Dataset
 from lakehouse.formats import Excel, Format
 from lakehouse.landing import packing
 from lakehouse.landing.columnar import cut_parquet, read_parquet
+from lakehouse.landing.content import unwrapped
 from lakehouse.landing.delimited import cut_csv, read_csv
 from lakehouse.landing.erased import Erased
 from lakehouse.landing.extractors import extract, media_type
 from lakehouse.landing.objects import Bucket, Identity
-from lakehouse.landing.readers import Reader, Unreadable, chosen, records, unwrapped
+from lakehouse.landing.readers import Reader, Unreadable, chosen, records
 from lakehouse.landing.records import cut_json, cut_lines, cut_ndjson, read_json, read_lines, read_ndjson
 from lakehouse.landing.workbook import is_workbook, sheets
 
@@ -83,13 +84,14 @@ def _without(
     key: str, body: bytes, form: Format | None, erased: Erased, judge: Judge, budget: packing.Budget
 ) -> Rest:
     try:
-        suffix, plain = unwrapped(key, body, budget)
+        content = unwrapped(key, body, budget)
+        plain = content.whole()
         if packing.is_archive(plain) and is_workbook(plain):
             rest = _sheets(plain, form, judge)
         elif packing.is_archive(plain):
             rest = _members(plain, form, erased, judge, budget)
         else:
-            rest = _records(suffix, plain, form, judge, budget)
+            rest = _records(content.suffix, plain, form, judge, budget)
     except (Unreadable, MemoryError):
         return Rest(None, 1, "it cannot be read as records") if _says(body, erased) else Rest(body)
     if not rest.gone:

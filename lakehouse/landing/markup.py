@@ -38,7 +38,7 @@ REFERENCE = re.compile(rb"&(?!(amp|lt|gt|quot|apos);|#)")
 Named = tuple[str, Any]
 
 
-def is_xml(body: bytes) -> bool:
+def is_xml(body: bytes, _: bool) -> bool:
     return body.removeprefix(b"\xef\xbb\xbf").startswith(b"<?xml")
 
 

@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 
+WHOLE = 64 << 20
+"""Bytes of an object that are taken at once. A larger one is read as it comes."""
 GONE = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
 COMMON = {
     *("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired", "RequestTimeTooSkewed"),
@@ -56,6 +58,25 @@ class Unreachable(Exception):
     """This one object cannot be read now: forbidden, archived, encrypted by a key that we lack."""
 
 
+class Interrupted(Exception):
+    """The service failed while an object was read: transient, whatever the object is."""
+
+
+class Body:
+    """The bytes of an object, as they come."""
+
+    def __init__(self, key: str, stream: Any) -> None:
+        self.key = key
+        self.stream = stream
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, as many as that unless it ends. Raises `Interrupted` where it breaks off."""
+        try:
+            return self.stream.read(size)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise Interrupted(f"{self.key}: {error}") from error
+
+
 class Bucket:
     """The landing bucket. Errors of the service are the caller's: all are transient, none says a file is bad."""
 
@@ -75,10 +96,13 @@ class Bucket:
                 answer["Body"].close()
         return _identity(key, answer) if answer else None
 
-    def get(self, key: str) -> tuple[Identity, bytes] | None:
-        """Identity and bytes, of one answer; None if the object is gone."""
+    def get(self, key: str) -> tuple[Identity, bytes | Body] | None:
+        """Identity and bytes, of one answer, those of a large object as they come; None if it is gone."""
         answer = self._ask(self.client.get_object, key)
-        return (_identity(key, answer), answer["Body"].read()) if answer else None
+        if answer is None:
+            return None
+        found, body = _identity(key, answer), answer["Body"]
+        return found, body.read() if found.size <= WHOLE else Body(key, body)
 
     def tags(self, found: Identity) -> dict[str, str] | None:
         """The tags of this very version; None where we may not ask, or it is gone since."""

@@ -46,11 +46,13 @@ class Budget:
 
     def take(self, stream: Any) -> bytes:
         """All that is in a stream; a faulty one costs what it gave. Raises `Overrun` where that is too much."""
-        found = io.BytesIO()
-        while part := stream.read(min(PART, self.left + 1)):
-            self.spend(len(part))
-            found.write(part)
-        return found.getvalue()
+        return b"".join(iter(lambda: self.part(stream), b""))
+
+    def part(self, stream: Any) -> bytes:
+        """The next bytes of a stream, as `take` has them all."""
+        part: bytes = stream.read(min(PART, self.left + 1))
+        self.spend(len(part))
+        return part
 
     def spend(self, size: int) -> None:
         if size > self.left:
@@ -78,10 +80,11 @@ def packed_as(body: bytes) -> str | None:
     return None if found == ".bz2" and body[4:10] != b"1AY&SY" else found
 
 
-def unpacked(suffix: str, body: bytes, budget: Budget) -> bytes:
+def unpacked(suffix: str, body: IO[bytes], budget: Budget) -> Iterator[bytes]:
     """Raises `Unreadable` where the bytes are not so packed, or are too many."""
     try:
-        return budget.take(PACKED[suffix](io.BytesIO(body)))
+        stream = PACKED[suffix](body)
+        yield from iter(lambda: budget.part(stream), b"")
     except FAULTS as error:
         raise Unreadable(f"cannot be unpacked as {suffix}: {error}") from error
 

@@ -8,22 +8,33 @@ whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import polars as pl
 
 from lakehouse.formats import Arrow, Avro, Csv, Excel, Format, Json, Lines, Orc, Parquet, Xml
 from lakehouse.landing import packing
 from lakehouse.landing.avro import is_avro, read_avro
-from lakehouse.landing.columnar import is_arrow, is_orc, is_parquet, read_arrow, read_orc, read_parquet
-from lakehouse.landing.delimited import read_csv
+from lakehouse.landing.columnar import (
+    is_arrow,
+    is_orc,
+    is_parquet,
+    parquet_pieces,
+    read_arrow,
+    read_orc,
+    read_parquet,
+)
+from lakehouse.landing.content import Content, unwrapped
+from lakehouse.landing.delimited import CSV, read_csv
+from lakehouse.landing.lined import Lined
 from lakehouse.landing.markup import is_xml, read_xml
-from lakehouse.landing.records import read_json, read_lines, read_ndjson
+from lakehouse.landing.objects import Interrupted
+from lakehouse.landing.records import NDJSON, PLAIN, read_json, read_lines, read_ndjson
 from lakehouse.landing.refusal import OWN, Unreadable
 from lakehouse.landing.workbook import NAMES as WORKBOOKS
 
-__all__ = ["OWN", "Unreadable", "chosen", "read", "records", "unwrapped"]
+__all__ = ["OWN", "Unreadable", "chosen", "read", "read_content", "read_pieces", "read_together", "records"]
 
 Reader = Callable[..., pl.DataFrame]
 READERS: dict[str, Reader] = {
@@ -37,10 +48,16 @@ READERS: dict[str, Reader] = {
     ".avro": read_avro,
     ".orc": read_orc,
 }
+LINED: dict[Reader, Lined] = {read_csv: CSV, read_ndjson: NDJSON, read_lines: PLAIN}
+PIECEWISE: dict[Reader, Callable[..., Iterator[pl.DataFrame]]] = {
+    **{reader: lined.read_pieces for reader, lined in LINED.items()},
+    read_parquet: parquet_pieces,
+}
+"""The readers of what is too large to be read at once."""
 DELIMITED = {".tsv": Csv(delimiter="\t"), ".psv": Csv(delimiter="|")}
 TEXTS: dict[type, Reader] = {Csv: read_csv, Json: read_json, Lines: read_lines, Xml: read_xml}
 TYPED: dict[type, Reader] = {Parquet: read_parquet, Arrow: read_arrow, Avro: read_avro, Orc: read_orc}
-TELLING: dict[Reader, Callable[[bytes], bool]] = {
+TELLING: dict[Reader, Callable[[bytes, bool], bool]] = {
     read_parquet: is_parquet,
     read_arrow: is_arrow,
     read_avro: is_avro,
@@ -66,37 +83,65 @@ def read(key: str, body: bytes, form: Format | None = None, budget: packing.Budg
     `form`: what its dataset declares, whatever the name says. `budget`: that of the archive in which it lies.
     """
     budget = budget or packing.Budget()
-    suffix, body = unwrapped(key, body, budget)
-    return records(body, *chosen(suffix, body, form), budget)
+    return read_content(unwrapped(key, body, budget), form, budget)
+
+
+def read_content(content: Content, form: Format | None, budget: packing.Budget) -> pl.DataFrame:
+    """As `read`, of what was unwrapped already."""
+    body = content.whole()
+    return records(body, *chosen(content.suffix, body, form), budget)
 
 
 def records(body: bytes, reader: Reader, form: Format | None, budget: packing.Budget) -> pl.DataFrame:
     """What a reader makes of the bytes, as `read` has it."""
-    try:
+    with _blamed():
         if reader in TYPED.values():
             return reader(body, budget)
         return reader(body, form) if form else reader(body)
-    except (Unreadable, MemoryError):
+
+
+def read_pieces(content: Content, form: Format | None, budget: packing.Budget) -> Iterator[pl.DataFrame]:
+    """As `read_content`, a part of the records at a time where the format can be read so."""
+    reader, own = chosen(content.suffix, content.begin, form, whole=False)
+    if reader not in PIECEWISE:
+        yield read_content(content, form, budget)
+        return
+    with _blamed():
+        yield from PIECEWISE[reader](content.pieces(), own)
+
+
+@contextmanager
+def _blamed() -> Iterator[None]:
+    """What a reader raises is the object's fault: it sees the bytes and nothing else."""
+    try:
+        yield
+    except (Unreadable, Interrupted, MemoryError):
         raise
-    except (Exception, pl.exceptions.PanicException) as error:  # a reader sees the bytes and nothing else
+    except (Exception, pl.exceptions.PanicException) as error:
         raise Unreadable(f"its reader failed: {type(error).__name__}: {error}") from error
 
 
-def unwrapped(key: str, body: bytes, budget: packing.Budget) -> tuple[str, bytes]:
-    """The suffix that tells the format, and the bytes without what packs them, named or not."""
-    suffixes = PurePosixPath(key.lower()).suffixes
-    suffixes[-1:] = packing.ALIASES.get(suffixes[-1], suffixes[-1:]) if suffixes else []
-    if not body:
-        raise Unreadable("the object is empty (0 bytes)")
-    if suffixes and suffixes[-1] in packing.PACKED:
-        body = packing.unpacked(suffixes.pop(), body, budget)
-    elif suffix := packing.packed_as(body):
-        body = packing.unpacked(suffix, body, budget)
-    return suffixes[-1] if suffixes else "", body
+def read_together(objects: Sequence[tuple[str, bytes]], form: Format | None = None) -> list[pl.DataFrame | None]:
+    """As `read`, of objects by their keys: those that are alike are parsed at once. None for each that was not."""
+    found: list[pl.DataFrame | None] = [None] * len(objects)
+    kinds: dict[tuple[Reader, Format | None], list[tuple[int, bytes]]] = {}
+    for at, (key, body) in enumerate(objects):
+        with suppress(Unreadable):
+            content = unwrapped(key, body, packing.Budget())
+            if content.rest is None:
+                kinds.setdefault(chosen(content.suffix, content.begin, form), []).append((at, content.begin))
+    for (reader, own), those in kinds.items():
+        if len(those) > 1 and (lined := LINED.get(reader)):
+            for (at, _), rows in zip(those, lined.together([body for _, body in those], own), strict=True):
+                found[at] = rows
+    return found
 
 
-def chosen(suffix: str, body: bytes, form: Format | None) -> tuple[Reader, Format | None]:
-    """The reader that the content agrees to, and what it is told. XML is text as well, to who asks for lines."""
+def chosen(suffix: str, body: bytes, form: Format | None, whole: bool = True) -> tuple[Reader, Format | None]:
+    """The reader that the content agrees to, and what it is told; `body` is its begin, if not the `whole`.
+
+    XML is text as well, to who asks for lines.
+    """
     if foreign := next((told for magic, told in FOREIGN.items() if body.startswith(magic)), None):
         raise Unreadable(f"its content is {foreign}")
     if packing.is_archive(body):
@@ -104,7 +149,7 @@ def chosen(suffix: str, body: bytes, form: Format | None) -> tuple[Reader, Forma
     if isinstance(form, Excel) or (form is None and suffix in WORKBOOKS):
         raise Unreadable("named or declared as Excel, its content is not")
     asked = (TEXTS | TYPED)[type(form)] if form else READERS.get(suffix)
-    told = next((reader for reader, tells in TELLING.items() if tells(body)), None)
+    told = next((reader for reader, tells in TELLING.items() if tells(body, whole)), None)
     if told is read_xml and asked is read_lines:
         told = None
     if told and form and told is not asked:

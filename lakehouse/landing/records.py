@@ -7,21 +7,62 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import compress
 
+import numpy as np
 import polars as pl
 
 from lakehouse.formats import Json, Lines
 from lakehouse.landing.encoding import decoded, encoded
+from lakehouse.landing.lined import Lined, count, ended
 from lakehouse.landing.refusal import Unreadable
 
 UNFIT_JSON = "not JSON that can be read everywhere: NaN, too large a number, half a surrogate pair, or too deep"
 BETWEEN = re.compile(r"[\s,]*")
 JSON, LINES = Json(), Lines()
+DEPTH = 127
+"""Objects and arrays within each other that can be read everywhere."""
 DECODER = json.JSONDecoder()
 
 
 def read_ndjson(body: bytes, form: Json = JSON) -> pl.DataFrame:
     """One JSON object a line, kept as text in `_text`."""
-    return as_records([line for line in decoded(body, form.encoding).split("\n") if line.strip()])
+    return NDJSON.read(body, form)
+
+
+def _begun(body: bytes, form: Json | Lines) -> tuple[None, bytes]:
+    records = ended(decoded(body, form.encoding).encode())
+    return None, records.replace(b"\r\n", b"\n") if b"\r" in records else records
+
+
+def _at_once(records: bytes, _: None) -> pl.DataFrame | None:
+    """The lines, if each is an object that can be read everywhere; None if that wants a closer look.
+
+    The parser that tells so takes half a surrogate pair, and any depth.
+    """
+    if b"\\" in records and (b"\\ud" in records or b"\\uD" in records):
+        return None
+    lines = count(records, "\n")
+    if count(records, "{") + count(records, "[") > lines and _deep(records):
+        return None
+    text = {"_text": pl.String}
+    try:
+        if len(pl.read_ndjson(records, schema={"_": pl.String})) != lines:
+            return None
+        rows = pl.read_csv(records, has_header=False, separator="\x01", quote_char=None, schema=text)
+    except pl.exceptions.PolarsError:
+        return None
+    return rows.with_columns(_bad=pl.lit(None, pl.String)) if len(rows) == lines else None
+
+
+def _each(records: bytes, _: None) -> pl.DataFrame:
+    return as_records([line for line in records.decode().split("\n") if line.strip()])
+
+
+def _deep(body: bytes) -> bool:
+    """Whether a line opens as many objects and arrays as would be too deep, were each in the one before it."""
+    letters = np.frombuffer(body, np.uint8)
+    opens = np.flatnonzero(letters | 32 == ord("{"))
+    ends = np.searchsorted(opens, np.flatnonzero(letters == ord("\n")))
+    return bool((np.diff(ends, prepend=0, append=len(opens)) >= DEPTH).any())
 
 
 def read_json(body: bytes, form: Json = JSON) -> pl.DataFrame:
@@ -66,6 +107,10 @@ def cut_lines(body: bytes, keep: Sequence[bool], form: Lines = LINES) -> bytes:
     return encoded("".join(f"{line}\n" for line in compress(lines, keep)), body, form.encoding)
 
 
+def _lines(records: bytes, _: None) -> pl.DataFrame:
+    return read_lines(records)
+
+
 def _elements(text: str) -> Iterator[str]:
     """The array's elements; what comes after one that cannot be read is one more, and no JSON."""
     at = _past(text, 1)
@@ -103,3 +148,7 @@ def _fault(record: str, parsed: bool) -> str | None:
     if not isinstance(value, dict):
         return "not a JSON object"
     return None if parsed else UNFIT_JSON
+
+
+NDJSON = Lined(JSON, _begun, _at_once, _each)
+PLAIN = Lined(LINES, _begun, _lines, _lines)

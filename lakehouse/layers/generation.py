@@ -7,8 +7,8 @@ leave, whatever a deletion would do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,24 +17,24 @@ import polars as pl
 from lakehouse.dataset import Dataset
 from lakehouse.formats import Excel, Format
 from lakehouse.landing import packing
+from lakehouse.landing.content import unwrapped
 from lakehouse.landing.events import ignorable
-from lakehouse.landing.objects import Bucket, Identity, Unreachable
-from lakehouse.landing.readers import Unreadable, read, unwrapped
+from lakehouse.landing.objects import Body, Bucket, Identity, Unreachable
+from lakehouse.landing.readers import Unreadable, read, read_content, read_pieces, read_together
 from lakehouse.landing.removals import REMOVED, Removal
 from lakehouse.landing.workbook import is_workbook, sheets
-from lakehouse.layers.raw import HEAD, PASSING, SCHEMA, WITHHELD
-from lakehouse.layers.rescued import fitted
+from lakehouse.layers.raw import HEAD, PASSING, WITHHELD
 
 Head = dict[str, Any]
-STAMP = ["_object", "_object_version", "_generation", "_modified", "_run", "_ingested_at"]
 
 
 @dataclass(frozen=True)
 class Generation:
-    """What an object is now."""
+    """What an object is now. `further`: more records, still to be read, which the head does not count."""
 
     head: Head
     records: pl.DataFrame = field(default_factory=pl.DataFrame)
+    further: Iterator[pl.DataFrame] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,36 +45,56 @@ class Known:
     members: Mapping[str, Head] = field(default_factory=dict)
 
 
-def next_generations(
-    bucket: Bucket, dataset: Dataset, key: str, known: Known, run: str, removal: Removal | None = None
-) -> list[Generation]:
-    """The object's next generation, and its members'; none if it is as its last head says.
+@dataclass(frozen=True)
+class Differing:
+    """An object that is not as its last head says. `size` is 0 if it is gone; `removal`: why it is."""
 
-    `removal`: why it is gone, if it is.
-    """
-    last = known.last
+    key: str
+    known: Known
+    size: int
+    removal: Removal | None = None
+
+
+@dataclass(frozen=True)
+class Got:
+    """An object as it is, still to be read, and the head of its next generation."""
+
+    known: Known
+    head: Head
+    identity: Identity
+    body: bytes | Body
+
+
+def next_generations(bucket: Bucket, dataset: Dataset, objects: Sequence[Differing], run: str) -> list[Generation]:
+    """The objects' next generations, and their members', in order; none of one that is as its last head says."""
+    found = [_got(bucket, dataset, one, run) for one in objects]
+    got = [one for one in found if isinstance(one, Got)]
+    few = {} if dataset.reader else {one.identity.key: one.body for one in got if isinstance(one.body, bytes)}
+    records = dict(zip(few, read_together([*few.items()], dataset.format), strict=True))
+    told = [_opened(bucket, dataset, one, records) if isinstance(one, Got) else one for one in found]
+    return [part for parts in told for part in parts]
+
+
+def _got(bucket: Bucket, dataset: Dataset, one: Differing, run: str) -> Got | list[Generation]:
+    last = one.known.last
     try:
-        got = bucket.get(key)
+        got = bucket.get(one.key)
     except Unreachable as error:
-        return [Generation({**began(key, last, run), "_state": WITHHELD, "_reason": str(error)})]
-    if same(got[0] if got else None, last, dataset.reading, removal):
+        return [Generation({**began(one.key, last, run), "_state": WITHHELD, "_reason": str(error)})]
+    if same(got[0] if got else None, last, dataset.reading, one.removal):
         return []
     if got is None:
-        gone = [key, *(k for k, head in known.members.items() if not _gone_so(head, removal))] if last else []
-        return [Generation({**began(key, last, run), "_object": k, **_removed(removal)}) for k in gone]
+        members = [k for k, head in one.known.members.items() if not _gone_so(head, one.removal)]
+        gone = [one.key, *members] if last else []
+        return [Generation({**began(one.key, last, run), "_object": k, **_removed(one.removal)}) for k in gone]
     identity, body = got
-    head = {**began(key, last, run), **content(identity, dataset.reading)}
-    try:
-        opened = _opened(bucket, dataset, identity, head, body)
-    except Unreadable as error:
-        opened = [_refused(head, error)]
-    return _with_left(head, known, opened)
+    return Got(one.known, {**began(one.key, last, run), **content(identity, dataset.reading)}, identity, body)
 
 
 def refused(identity: Identity, known: Known, run: str, reading: str, reason: str) -> list[Generation]:
     """The next generation of an object that is not to be read, and those of the members that it had."""
     head = {**began(identity.key, known.last, run), **content(identity, reading)}
-    return _with_left(head, known, [_refused(head, Unreadable(reason))])
+    return _with_left(head, known, [refusal(head, Unreadable(reason))])
 
 
 def _with_left(head: Head, known: Known, opened: list[Generation]) -> list[Generation]:
@@ -85,13 +105,31 @@ def _with_left(head: Head, known: Known, opened: list[Generation]) -> list[Gener
     return opened + [Generation({**head, **empty, "_object": k}) for k in left]
 
 
-def _opened(bucket: Bucket, dataset: Dataset, identity: Identity, head: Head, body: bytes) -> list[Generation]:
+def _opened(
+    bucket: Bucket, dataset: Dataset, one: Got, records: Mapping[str, pl.DataFrame | None]
+) -> list[Generation]:
+    """`records`: those of the objects that were read together."""
+    try:
+        opened = _parts(bucket, dataset, one, records.get(one.identity.key))
+    except Unreadable as error:
+        opened = [refusal(one.head, error)]
+    return _with_left(one.head, one.known, opened)
+
+
+def _parts(bucket: Bucket, dataset: Dataset, one: Got, records: pl.DataFrame | None) -> list[Generation]:
+    if records is not None:
+        return [_told(one.head, records)]
     if dataset.reader:
-        return [_told(head, dataset.reader(bucket, identity, body))]
-    _, plain = unwrapped(identity.key, body, packing.Budget())
-    if packing.is_archive(plain):
-        return (_sheets if is_workbook(plain) else _members)(head, plain, dataset.format)
-    return [_read(head, identity.key, body, dataset.format, packing.Budget())]
+        body = one.body if isinstance(one.body, bytes) else one.body.read(one.identity.size)
+        return [_told(one.head, dataset.reader(bucket, one.identity, body))]
+    budget = packing.Budget()
+    content = unwrapped(one.identity.key, one.body, budget)
+    if packing.is_archive(content.begin):
+        body = content.whole()
+        return (_sheets if is_workbook(body) else _members)(one.head, body, dataset.format)
+    if content.rest is None:
+        return [_told(one.head, read_content(content, dataset.format, budget))]
+    return [replace(_told(one.head, pl.DataFrame()), further=read_pieces(content, dataset.format, budget))]
 
 
 def _is_empty(head: Head) -> bool:
@@ -104,7 +142,7 @@ def _read(head: Head, key: str, body: bytes, form: Format | None, budget: packin
     except packing.Overrun:
         raise
     except Unreadable as error:
-        return _refused(head, error)
+        return refusal(head, error)
     return _told(head, records)
 
 
@@ -112,7 +150,7 @@ def _told(head: Head, records: pl.DataFrame) -> Generation:
     return Generation({**head, "_state": "read", "_records": len(records)}, records)
 
 
-def _refused(head: Head, reason: Unreadable) -> Generation:
+def refusal(head: Head, reason: Unreadable) -> Generation:
     return Generation({**head, "_state": "refused", "_records": 0, "_reason": str(reason)})
 
 
@@ -125,7 +163,7 @@ def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
             continue
         mine = _inside(head, name)
         if isinstance(content, Unreadable):
-            found.append(_refused(mine, content))
+            found.append(refusal(mine, content))
         else:
             found.append(_read({**mine, "_size": len(content)}, name, content, form, budget))
     told = {"_reason": f"{aside} hidden or temporary members left aside"} if aside else {}
@@ -140,7 +178,7 @@ def _sheets(head: Head, body: bytes, form: Format | None) -> list[Generation]:
     for name, rows in sheets(body, packing.Budget(), form or Excel()):
         mine = _inside(head, name)
         if isinstance(rows, Unreadable):
-            found.append(_refused(mine, rows))
+            found.append(refusal(mine, rows))
         else:
             found.append(_told({**mine, "_size": int(rows.estimated_size())}, rows))
     return [Generation({**head, "_state": "read", "_records": 0}), *found]
@@ -187,26 +225,6 @@ def is_of(found: Identity, head: Head, reading: str) -> bool:
     return all(head[column] == value for column, value in content(found, reading).items())
 
 
-def table_rows(generations: Sequence[Generation], columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Heads and records as the rows of raw; `columns` are those that it has already, with their types.
-
-    The records of files that are alike become one frame before anything is added to them: the cost of a frame
-    is paid by kinds of file, not by files.
-    """
-    heads = pl.DataFrame([{"_part": "head", **one.head} for one in generations], schema=HEAD)
-    full = [number for number, one in enumerate(generations) if len(one.records)]
-    frames = fitted([generations[number].records for number in full], columns)
-    kinds: dict[tuple[str, ...], list[int]] = {}
-    for at, frame in enumerate(frames):
-        kinds.setdefault(tuple(frame.columns), []).append(at)
-    parts = [
-        pl.concat([frames[at] for at in alike]).hstack(_stamps(heads, [full[at] for at in alike]))
-        for alike in kinds.values()
-    ]
-    return pl.concat([pl.DataFrame(schema=SCHEMA), heads, *parts], how="diagonal")
-
-
-def _stamps(heads: pl.DataFrame, numbers: list[int]) -> list[pl.Series]:
-    """What every record of some generations says of its own, in order."""
-    mine = heads[numbers].select(*STAMP, pl.int_ranges(1, pl.col("_records") + 1).alias("_record"))
-    return mine.explode("_record").with_columns(pl.lit("row").alias("_part")).get_columns()
+def head_rows(heads: Sequence[Head]) -> pl.DataFrame:
+    """Heads as rows of raw."""
+    return pl.DataFrame([{"_part": "head", **head} for head in heads], schema=HEAD)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,21 +19,25 @@ from lakehouse.landing.objects import Bucket, Identity, Unreachable
 from lakehouse.landing.removals import REMOVED, Removal, removals
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.generation import (
+    Differing,
     Generation,
     Head,
     Known,
     began,
     content,
+    head_rows,
     is_of,
     next_generations,
     refused,
     same,
-    table_rows,
 )
 from lakehouse.layers.raw import FLOOR, KEY, RECALL, SPARED, TRYING, WITHHELD, heads, last_heads
+from lakehouse.layers.sheets import lay
 from lakehouse.layers.subjects import kept_out
 
 READERS = 8
+BUNDLE = 2 << 20
+"""Bytes of objects that are parsed at once if they are alike."""
 TRIALS = 2
 """Processes that may die while they read an object and nothing else, before it is refused."""
 TRIAL = timedelta(seconds=30)
@@ -87,8 +91,8 @@ def _spare(lake: Lake, dataset: str, run: str) -> None:
     """Take back what says that this run reads an object alone: the run failed, and it lived."""
     raw = raw_layer.open_raw(lake, dataset)
     tried = last_heads(raw).filter((pl.col("_state") == TRYING) & (pl.col("_run") == run)).collect()
-    if spared := [Generation({**began(h["_object"], h, run), "_state": SPARED}) for h in tried.to_dicts()]:
-        raw.append(table_rows(spared, raw.kinds))
+    if spared := [{**began(h["_object"], h, run), "_state": SPARED} for h in tried.to_dicts()]:
+        raw.append(head_rows(spared))
 
 
 def _batch(
@@ -105,12 +109,14 @@ def _batch(
         if len(taken) < len(differing):
             upto = taken[-1].key
         if alone:
-            told = [_alone(dataset, raw, news, bucket, one, pace.run) for one in taken]
+            told = iter([_alone(dataset, raw, news, bucket, one, pace.run) for one in taken])
         else:
-            told = [*pool.map(lambda one: _next(bucket, dataset, one, pace.run), taken)]
-    read = kept_out(dataset, [part for parts in told for part in parts], erased(lake))
-    parts = [_above(part, raw.mark(FLOOR) or 0) for part in read]
-    return Desired(table_rows(parts, raw.kinds), new=True, more=bool(upto), marks=_marks(raw, parts)), upto
+            told = pool.map(lambda some: next_generations(bucket, dataset, some, pace.run), _bundles(taken))
+        read = kept_out(dataset, (part for parts in told for part in parts), erased(lake))
+        floor = raw.mark(FLOOR) or 0
+        heads, written = lay(raw, (_above(part, floor) for part in read))
+    rows = head_rows(heads)
+    return Desired(rows, new=True, more=bool(upto), marks=_marks(raw, rows), written=written), upto
 
 
 def _above(part: Generation, floor: int) -> Generation:
@@ -118,10 +124,10 @@ def _above(part: Generation, floor: int) -> Generation:
     return replace(part, head={**part.head, "_generation": number})
 
 
-def _marks(raw: Table, parts: Sequence[Generation]) -> dict[str, int]:
-    if not raw.mark(RECALL) and not any(part.head["_state"] == WITHHELD for part in parts):
+def _marks(raw: Table, heads: pl.DataFrame) -> dict[str, int]:
+    if not raw.mark(RECALL) and WITHHELD not in heads["_state"]:
         return {}
-    return {RECALL: raw_layer.recall_at(raw, table_rows([Generation(part.head) for part in parts], raw.kinds))}
+    return {RECALL: raw_layer.recall_at(raw, heads)}
 
 
 def _named(dataset: Dataset, raw: Table, news: News, after: str) -> dict[str, int | None]:
@@ -151,16 +157,6 @@ def _replayed(news: News) -> dict[str, int]:
     events = news.source.scan() if news.changes is None else news.changes.lazy()
     asked = events.filter(pl.col("event_name") == inbox.REPLAY).select("key", pl.col("sequencer").cast(pl.Int64))
     return dict(asked.group_by("key").max().collect().iter_rows())
-
-
-@dataclass(frozen=True)
-class Differing:
-    """An object that is not as its last head says. `size` is 0 if it is gone."""
-
-    key: str
-    known: Known
-    size: int
-    removal: Removal | None = None
 
 
 def _differing(
@@ -208,10 +204,6 @@ def _removals(raw: Table, news: News, gone: list[str]) -> dict[str, Removal]:
     return removals(news.source, news.source.part.value, dict.fromkeys(gone) | written)
 
 
-def _next(bucket: Bucket, dataset: Dataset, one: Differing, run: str) -> list[Generation]:
-    return next_generations(bucket, dataset, one.key, one.known, run, one.removal)
-
-
 def _unless(replayed: dict[str, int], head: Head) -> Head:
     """The head; where a replay asks for its generation to be read again, as one that says nothing of the content.
 
@@ -234,6 +226,19 @@ def _within(objects: list[Differing], most: int) -> list[Differing]:
     return objects[: min(most, max(1, fitting))]
 
 
+def _bundles(objects: Sequence[Differing]) -> Iterator[list[Differing]]:
+    """Neighbours that one thread gets and reads together: an even share, and no more than `BUNDLE`."""
+    most, bundle, size = -(-len(objects) // READERS), list[Differing](), 0
+    for one in objects:
+        if bundle and (len(bundle) == most or size + one.size > BUNDLE):
+            yield bundle
+            bundle, size = [], 0
+        bundle.append(one)
+        size += one.size
+    if bundle:
+        yield bundle
+
+
 def _found(raw: Table, run: str) -> bool:
     """Whether the run has refused the object for whose sake it reads them one by one."""
     mine = heads(raw).filter((pl.col("_run") == run) & (pl.col("_reason") == DIED))
@@ -244,7 +249,7 @@ def _alone(dataset: Dataset, raw: Table, news: News, bucket: Bucket, one: Differ
     """The object's next generations, read behind a head that says so; refused if such heads tell of deaths."""
     found = _look(bucket, one.key)
     if not isinstance(found, Identity):
-        return _next(bucket, dataset, one, run)
+        return next_generations(bucket, dataset, [one], run)
     trials = _trials(dataset, raw, found)
     if trials and datetime.now(UTC) - trials[-1]["_ingested_at"] < TRIAL:
         raise Conflict(f"{one.key}: run {trials[-1]['_run']} began to read it less than {TRIAL} ago")
@@ -252,8 +257,8 @@ def _alone(dataset: Dataset, raw: Table, news: News, bucket: Bucket, one: Differ
         return refused(found, one.known, run, dataset.reading, DIED)
     trying = {**began(one.key, one.known.last, run), **content(found, dataset.reading), "_state": TRYING}
     standing = cursor_after(raw, news, raw_layer.code(dataset), more=True)
-    raw.append(table_rows([Generation(trying)], raw.kinds), [standing], KEY)
-    return next_generations(bucket, dataset, one.key, replace(one.known, last=trying), run)
+    raw.append(head_rows([trying]), [standing], KEY)
+    return next_generations(bucket, dataset, [replace(one, known=replace(one.known, last=trying))], run)
 
 
 def _trials(dataset: Dataset, raw: Table, found: Identity) -> list[Head]:

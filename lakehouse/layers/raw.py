@@ -20,7 +20,7 @@ from lakehouse.landing.objects import Bucket
 from lakehouse.landing.packing import INSIDE
 from lakehouse.landing.removals import REMOVED
 
-BATCH = 250
+BATCH = 1000
 """Objects a commit."""
 BYTES = 64 << 20
 """Bytes of objects a commit, as they lie in the bucket. A larger one is a batch alone."""

@@ -6,6 +6,7 @@ import base64
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from typing import Any
 
@@ -19,33 +20,44 @@ COLUMNS = 1_000
 NESTED = (pl.Struct, pl.List, pl.Array)
 
 
-def fitted(frames: Sequence[pl.DataFrame], columns: Mapping[str, pl.DataType]) -> list[pl.DataFrame]:
-    """The frames in the table's columns and types, the first of a name telling the type of a column that is new.
+@dataclass
+class Columns:
+    """A table's columns with their types, and those that come with one commit: the first of a name tells its type.
 
-    Names are spelled as the table or an earlier frame spelled them: Delta tells no upper from lower case. What a
-    column's type cannot hold exactly is null there and stands in `_rescued`; so does all of a column that comes
-    when the table has `COLUMNS` already.
+    Names are spelled as the table or an earlier frame spelled them: Delta tells no upper from lower case.
     """
-    spelled, kinds = {c.lower(): c for c in columns}, dict(columns)
-    found = []
-    for frame in frames:
-        frame = frame.rename({c: spelled.setdefault(c.lower(), c) for c in frame.columns})
-        beyond = excess(kinds, frame.columns)
-        for name, kind in frame.drop(beyond).schema.items():
-            kinds.setdefault(name, storable_kind(kind))
-        found.append(_fitted(frame, kinds, beyond))
-    return found
+
+    kinds: dict[str, pl.DataType]
+    spelled: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spelled = {name.lower(): name for name in self.kinds}
+
+    def fit(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame in these columns and types.
+
+        What a type cannot hold exactly is null and in `_rescued`; so is all of a column that comes when the table
+        has `COLUMNS` already.
+        """
+        if [*frame.columns] != (names := [self.spelled.setdefault(c.lower(), c) for c in frame.columns]):
+            frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
+        beyond = excess(self.kinds, names)
+        for name, kind in frame.schema.items():
+            if name not in self.kinds and name not in beyond:
+                self.kinds[name] = storable_kind(kind)
+        return _fitted(frame, self.kinds, beyond)
 
 
 def excess(there: Collection[str], coming: Sequence[str]) -> list[str]:
     """The columns for which a table that has some already has no room left."""
-    room = COLUMNS - sum(name.lower() not in OWN for name in there)
     new = [name for name in coming if name not in there and name.lower() not in OWN]
-    return new[max(0, room) :]
+    return new[max(0, COLUMNS - sum(name.lower() not in OWN for name in there)) :] if new else []
 
 
 def _fitted(frame: pl.DataFrame, kinds: Mapping[str, pl.DataType], beyond: Sequence[str]) -> pl.DataFrame:
     unlike = [name for name, kind in frame.schema.items() if name not in beyond and kind != kinds[name]]
+    if not unlike and not beyond:
+        return frame
     held = [exact(frame[name], kinds[name]) for name in unlike]
     lost = [frame[h.name].set(h.is_not_null(), None) if h.null_count() else frame[h.name].clear() for h in held]
     lost = [one for one in [*lost, *frame[beyond]] if one.null_count() < len(one)]

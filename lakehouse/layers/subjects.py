@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -11,8 +11,10 @@ from lakehouse.dataset import Dataset
 from lakehouse.landing.erased import REASON, Erased
 from lakehouse.landing.excision import LINE, Judge
 from lakehouse.layers.cleaned import split
-from lakehouse.layers.generation import Generation, table_rows
-from lakehouse.layers.raw import KEY
+from lakehouse.layers.generation import Generation
+from lakehouse.layers.raw import KEY, SCHEMA
+from lakehouse.layers.rescued import Columns
+from lakehouse.layers.sheets import Slip, stamps
 
 
 def judge(dataset: Dataset, erased: Erased) -> Judge:
@@ -36,8 +38,8 @@ def _as_cleaned(dataset: Dataset, rows: pl.DataFrame, erased: Erased) -> pl.Seri
 
 
 def _as_raw(records: pl.DataFrame) -> pl.DataFrame:
-    head = {"_object": "", "_generation": 1, "_records": len(records), "_state": "read"}
-    return table_rows([Generation(head, records)], {}).filter(pl.col("_part") == "row")
+    slip = Slip({"_object": "", "_generation": 1}, Columns({}).fit(records), 1)
+    return pl.concat([pl.DataFrame(schema=SCHEMA), slip.records.hstack(stamps([slip]))], how="diagonal")
 
 
 def free_of(dataset: Dataset, columns: Sequence[str]) -> Sequence[str]:
@@ -45,18 +47,23 @@ def free_of(dataset: Dataset, columns: Sequence[str]) -> Sequence[str]:
     return columns if dataset.reader else LINE
 
 
-def kept_out(dataset: Dataset, parts: Sequence[Generation], erased: Erased) -> list[Generation]:
-    """The generations without what is erased: how many records that were, the head says."""
-    if not erased:
-        return [*parts]
+def kept_out(dataset: Dataset, parts: Iterable[Generation], erased: Erased) -> Iterator[Generation]:
+    """The generations without what is erased: how many records that were, the head says where it is known."""
     among = judge(dataset, erased)
-    return [_without(dataset, one, erased, among) for one in parts if not erased.says(one.head["_object"])]
+    for one in parts:
+        if not erased:
+            yield one
+        elif not erased.says(one.head["_object"]):
+            yield _without(dataset, one, erased, among)
 
 
 def _without(dataset: Dataset, one: Generation, erased: Erased, among: Judge) -> Generation:
     reason = one.head.get("_reason")
     if reason and erased.tells(reason, broken=True):
         one = replace(one, head={**one.head, "_reason": REASON})
+    if one.further is not None:
+        further = (rows.filter(~among(rows, free_of(dataset, rows.columns))) for rows in one.further)
+        return replace(one, further=further)
     if one.records.is_empty():
         return one
     gone = among(one.records, free_of(dataset, one.records.columns))

@@ -117,3 +117,11 @@ def test_rows_of_another_type_than_the_table_are_not_committed(tmp_path: Path) -
     with pytest.raises(pl.exceptions.InvalidOperationError):
         table.append(pl.DataFrame({"k": ["one"]}))
     assert table.version == 0
+
+
+def test_a_written_file_is_no_part_of_its_table_until_an_append_adds_it(tmp_path: Path) -> None:
+    made = Lake(str(tmp_path)).ensure("t", pl.Schema({"p": pl.String, "v": pl.Int64}), partition_by=["p"])
+    files = [made.write(pl.DataFrame({"v": [n], "w": [str(n)]}), ["v"], {"p": "a"}) for n in (1, 2)]
+    assert made.scan().collect().is_empty()
+    made.append(pl.DataFrame({"p": ["b"], "v": [3]}), written=files[:1])
+    assert made.scan().sort("v").select("p", "v", "w").rows() == [("a", 1, "1"), ("b", 3, None)]

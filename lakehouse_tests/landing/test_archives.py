@@ -184,9 +184,9 @@ def test_members_that_break_off_count_towards_the_bound_too(monkeypatch: pytest.
     budget, broken = packing.Budget(), gzip.compress(bytes(2 << 20))[:-8]
     for _ in range(2):
         with pytest.raises(Unreadable, match="cannot be unpacked"):
-            packing.unpacked(".gz", broken, budget)
+            [*packing.unpacked(".gz", io.BytesIO(broken), budget)]
     with pytest.raises(packing.Overrun):
-        packing.unpacked(".gz", broken, budget)
+        [*packing.unpacked(".gz", io.BytesIO(broken), budget)]
 
 
 @settings(max_examples=200)

@@ -1,0 +1,99 @@
+"""object → its bytes without what packs them: at hand if they are few, else in pieces, fetched ahead."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from lakehouse.landing import packing
+from lakehouse.landing.objects import Body
+from lakehouse.landing.refusal import Unreadable
+
+PIECE = 8 << 20
+"""Bytes that are read at once of what is not at hand."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """`suffix`: what the name says of the format. `begin`: the first bytes; all of them, if there is no `rest`."""
+
+    suffix: str
+    begin: bytes
+    rest: Iterator[bytes] | None = None
+
+    def whole(self) -> bytes:
+        return self.begin if self.rest is None else b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """All bytes, once; each piece is fetched while the one before it is worked on."""
+        yield self.begin
+        if self.rest is None:
+            return
+        with ThreadPoolExecutor(1) as fetcher:
+            coming = fetcher.submit(next, self.rest, b"")
+            while piece := coming.result():
+                coming = fetcher.submit(next, self.rest, b"")
+                yield piece
+
+
+def unwrapped(key: str, body: bytes | Body, budget: packing.Budget) -> Content:
+    """The content, and the suffix that tells its format, without what packs it, named or not."""
+    suffixes = PurePosixPath(key.lower()).suffixes
+    suffixes[-1:] = packing.ALIASES.get(suffixes[-1], suffixes[-1:]) if suffixes else []
+    begin = body if isinstance(body, bytes) else body.read(PIECE)
+    if not begin:
+        raise Unreadable("the object is empty (0 bytes)")
+    named = suffixes[-1] if suffixes and suffixes[-1] in packing.PACKED else None
+    packed = suffixes.pop() if named else packing.packed_as(begin)
+    suffix = suffixes[-1] if suffixes else ""
+    if packed:
+        return _begun(suffix, packing.unpacked(packed, io.BufferedReader(Joined(begin, body)), budget))
+    if isinstance(body, bytes):
+        return Content(suffix, body)
+    return Content(suffix, begin, iter(lambda: body.read(PIECE), b""))
+
+
+def _begun(suffix: str, parts: Iterator[bytes]) -> Content:
+    pieces = _pieces(parts)
+    begin, second = next(pieces, b""), next(pieces, b"")
+    return Content(suffix, begin, _before(second, pieces) if second else None)
+
+
+def _pieces(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """The parts, joined to `PIECE` each."""
+    joined = bytearray()
+    for part in parts:
+        joined += part
+        if len(joined) >= PIECE:
+            yield bytes(joined)
+            joined.clear()
+    if joined:
+        yield bytes(joined)
+
+
+def _before(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from others
+
+
+class Joined(io.RawIOBase):
+    """What was read of a body already, and what is left of it."""
+
+    def __init__(self, begin: bytes, body: bytes | Body) -> None:
+        self.begin = memoryview(begin)
+        self.body = None if isinstance(body, bytes) else body
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        into = memoryview(buffer)
+        if not self.begin and self.body:
+            self.begin = memoryview(self.body.read(len(into)))
+        taken = min(len(into), len(self.begin))
+        into[:taken], self.begin = self.begin[:taken], self.begin[taken:]
+        return taken

@@ -1,0 +1,108 @@
+"""generations → files of raw: a sheet of records is written while those after it are still read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from lakehouse.lake.table import Table, Written
+from lakehouse.landing.refusal import Unreadable
+from lakehouse.layers.generation import Generation, Head, refusal
+from lakehouse.layers.raw import HEAD, KEY
+from lakehouse.layers.rescued import Columns
+
+SHEET = 40 << 20
+"""Bytes of records that make a file, as Polars estimates them: more than what compaction takes for small."""
+STAMP = ["_object", "_object_version", "_generation", "_modified", "_run", "_ingested_at"]
+
+
+@dataclass(frozen=True)
+class Slip:
+    """Some of an object's records; `first` is the number of the first of them."""
+
+    head: Head
+    records: pl.DataFrame
+    first: int
+
+
+@dataclass
+class Sheets:
+    """The files of one commit, as far as they are begun. What raises leaves them to vacuum."""
+
+    raw: Table
+    pool: ThreadPoolExecutor
+    columns: Columns
+    slips: list[Slip] = field(default_factory=list)
+    taken: int = 0
+    files: list[Future[Written]] = field(default_factory=list)
+
+    def add(self, head: Head, records: pl.DataFrame, first: int) -> None:
+        if len(records):
+            self.slips.append(Slip(head, self.columns.fit(records), first))
+            self.taken += int(records.estimated_size())
+        if self.taken >= SHEET:
+            self.turn()
+
+    def add_all(self, head: Head, frames: Iterable[pl.DataFrame]) -> Head:
+        """Add records as they come, on sheets of their own; gives the head that counts them.
+
+        Where they cannot be read to their end, none is added, and the head says why.
+        """
+        self.turn()
+        begun, count = len(self.files), 0
+        try:
+            for records in frames:
+                self.add(head, records, count + 1)
+                count += len(records)
+        except Unreadable as error:
+            self.slips, self.taken = [], 0
+            del self.files[begun:]
+            return refusal(head, error).head
+        self.turn()
+        return {**head, "_records": count}
+
+    def turn(self) -> None:
+        """Have the sheet written, once the one before it is: no more than two are in memory."""
+        if self.slips:
+            if self.files:
+                self.files[-1].result()
+            self.files.append(self.pool.submit(_write, self.raw, self.slips))
+        self.slips, self.taken = [], 0
+
+
+def lay(raw: Table, generations: Iterable[Generation]) -> tuple[list[Head], list[Written]]:
+    """The heads, and the files of their records, for one commit to add."""
+    heads: list[Head] = []
+    with ThreadPoolExecutor(1) as pool:
+        sheets = Sheets(raw, pool, Columns(raw.kinds))
+        for one in generations:
+            if one.further is None:
+                sheets.add(one.head, one.records, 1)
+                heads.append(one.head)
+            else:
+                heads.append(sheets.add_all(one.head, one.further))
+        sheets.turn()
+        return heads, [file.result() for file in sheets.files]
+
+
+def _write(raw: Table, slips: Sequence[Slip]) -> Written:
+    """Records of one set of columns become one frame before anything is added to them: the cost of a frame is
+    paid by kinds of file, not by files.
+    """
+    kinds: dict[tuple[str, ...], list[Slip]] = {}
+    for slip in slips:
+        kinds.setdefault(tuple(slip.records.columns), []).append(slip)
+    parts = [pl.concat([slip.records for slip in alike]).hstack(stamps(alike)) for alike in kinds.values()]
+    return raw.write(pl.concat(parts, how="diagonal"), KEY, {"_part": "row"})
+
+
+def stamps(slips: Sequence[Slip]) -> list[pl.Series]:
+    """What every record says of its own, in order."""
+    heads = pl.DataFrame([slip.head for slip in slips], schema={c: HEAD[c] for c in STAMP})
+    begins = pl.Series([slip.first for slip in slips], dtype=pl.Int64)
+    ends = begins + pl.Series([len(slip.records) for slip in slips], dtype=pl.Int64)
+    numbered = heads.with_columns(pl.int_ranges(begins, ends).alias("_record"))
+    return numbered.explode("_record").get_columns()

@@ -1,0 +1,124 @@
+"""However a file is read, alone, with others like it or in pieces, its records are the same."""
+
+import bz2
+import gzip
+import io
+import json
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lakehouse.formats import Csv
+from lakehouse.landing import content, lined, packing
+from lakehouse.landing.objects import Body, Interrupted
+from lakehouse.landing.readers import Unreadable, read, read_pieces, read_together
+
+mangled = st.text('a,"\n', max_size=40)
+LINE = '{"a":%s}'
+UNFIT = ['"\\ud800"', "[" * 200 + "]" * 200, "NaN", "1e400", '"\x01"']
+
+
+def rows(
+    found: pl.DataFrame, names: tuple[str, ...] = ("a", "b", "_text", "_bad")
+) -> list[tuple[str | None, ...]]:
+    return found.select(pl.col(n) if n in found.columns else pl.lit(None).alias(n) for n in names).rows()
+
+
+def in_pieces(name: str, body: bytes, form: Csv | None = None) -> pl.DataFrame:
+    unpacked = content.unwrapped(name, Body(name, io.BytesIO(body)), packing.Budget())
+    return pl.concat(read_pieces(unpacked, form), how="diagonal")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "PIECE", 16)
+    monkeypatch.setattr(packing, "PART", 16)
+
+
+@settings(max_examples=300)
+@given(st.lists(mangled, min_size=1, max_size=3))
+def test_files_read_together_give_what_each_gives_alone(texts: list[str]) -> None:
+    objects = [(f"{n}.csv", f"a,b\n{text}".encode()) for n, text in enumerate(texts)]
+    for (name, body), found in zip(objects, read_together(objects), strict=True):
+        assert found is None or rows(found) == rows(read(name, body))
+
+
+@settings(max_examples=300)
+@given(mangled)
+def test_a_file_read_in_pieces_gives_what_it_gives_whole(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "PIECE", 8)
+        body = f"a,b\n{text}".encode()
+        assert rows(in_pieces("x.csv", body)) == rows(read("x.csv", body))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_packed_and_otherwise_encoded_files_are_read_in_pieces_too(
+    small: None, pack: type[bytes], encoding: str
+) -> None:
+    body = "a,b\r\n" + "é,1\r\nü\r\n,2\r\n" * 20
+    form = Csv(encoding=encoding) if encoding == "latin-1" else None
+    packed = pack(body.encode(encoding))
+    assert rows(in_pieces("x.csv", packed, form)) == rows(read("x.csv", packed, form))
+
+
+@pytest.mark.parametrize("name", ["x.ndjson", "x.log"])
+def test_lines_are_read_in_pieces_too(small: None, name: str) -> None:
+    body = b'{"a": "a line longer than a piece"}\n\n{"b":1}\nnope\n{}'
+    names = ("_text", "_bad") if name == "x.ndjson" else ("line",)
+    assert rows(in_pieces(name, body), names) == rows(read(name, body), names)
+
+
+def test_typed_rows_are_read_in_pieces_too(small: None) -> None:
+    body = io.BytesIO()
+    pl.DataFrame({"a": range(1000)}).write_parquet(body)
+    assert in_pieces("x.parquet", body.getvalue()).equals(read("x.parquet", body.getvalue()))
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+def test_a_line_that_not_every_parser_reads_is_told_from_those_beside_it(unfit: str) -> None:
+    lines = [LINE % 1, LINE % unfit, LINE % 2]
+    found = read("x.ndjson", "\n".join(lines).encode())
+    assert found["_text"].to_list() == lines
+    assert [bad is None for bad in found["_bad"]] == [True, False, True]
+
+
+@given(st.lists(st.recursive(st.none() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v))))
+def test_lines_of_any_json_are_kept_as_they_are_written(values: list[object]) -> None:
+    lines = [json.dumps({"v": value}, ensure_ascii=False) for value in values]
+    found = read("x.ndjson", "\n".join([*lines, "{}"]).encode(errors="surrogatepass") or b"{}")
+    assert found["_text"].to_list() == [*lines, "{}"]
+
+
+def test_a_short_record_beside_an_empty_field_is_told_whatever_quotes_stand_around() -> None:
+    found = read("x.csv", b'a,b\n"1,2",\n"3,4"\n"5",""\n')
+    assert rows(found)[0] == ("1,2", None, None, None)
+    assert rows(found)[1][2:] == ('"3,4"', "1 fields where the header has 2")
+    assert rows(found)[2] == ("5", None, None, None)
+
+
+def test_a_quote_in_the_wrong_place_is_read_as_the_standard_reader_reads_it() -> None:
+    assert rows(read("x.csv", b'a,b\n,""c""\n'))[0][:2] == (None, 'c""')
+
+
+def test_a_quote_that_is_never_closed_does_not_take_the_rest_into_memory(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lined, "LONGEST", 100)
+    with pytest.raises(Unreadable, match="more than 100 bytes; a quote that is never closed"):
+        in_pieces("x.csv", b'a,b\n1,"2\n' + b"3,4\n" * 100)
+
+
+def test_a_service_that_fails_on_the_way_is_no_fault_of_the_object(small: None) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > 50:
+                raise ConnectionError("reset")
+            return super().read(size)
+
+    unpacked = content.unwrapped("x.csv", Body("x.csv", Broken(b"a,b\n" + b"1,2\n" * 100)), packing.Budget())
+    with pytest.raises(Interrupted, match="reset"):
+        list(read_pieces(unpacked, None))
