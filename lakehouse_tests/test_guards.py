@@ -175,6 +175,27 @@ MUTATIONS = [
         f"{LIVES}::{ONE}[1-keep]",
     ),
     swap(
+        "a null is not among the keys of a scope",
+        "lake/scope.py",
+        "column.is_null() if values.null_count() else pl.lit(False)",
+        "pl.lit(False)",
+        "lake/test_scope.py::the_rows_of_some_keys_are_those_that_a_join_finds[integer]",
+    ),
+    swap(
+        "the rounded statistics of decimals are believed",
+        "lake/scope.py",
+        "kind.is_integer() or kind.is_temporal()",
+        "kind.is_numeric() or kind.is_temporal()",
+        "lake/test_scope.py::the_rows_of_some_keys_are_those_that_a_join_finds[decimal]",
+    ),
+    swap(
+        "every file is read for some keys",
+        "lake/scope.py",
+        "return rows.filter(near_all).join(",
+        "return rows.join(",
+        "lake/test_scope.py::files_that_hold_none_of_the_keys_are_not_read[integer]",
+    ),
+    swap(
         "lag is not seen",
         "lake/hop.py",
         "return target is None or target.cursor(source.name) != cursor_at(source, code)",

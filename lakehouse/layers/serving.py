@@ -9,6 +9,7 @@ import polars as pl
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
 from lakehouse.lake.hop import difference, lags, unfinished
+from lakehouse.lake.scope import within
 from lakehouse.lake.table import storable
 from lakehouse.layers import raw
 from lakehouse.layers.cleaned import open_cleaned
@@ -85,10 +86,7 @@ def _touched(serving: Serving, having: list[bool], news: list[News]) -> pl.DataF
 
 def _within(frames: list[pl.LazyFrame], having: list[bool], scope: pl.DataFrame) -> list[pl.LazyFrame]:
     """The frames, those that have the group narrowed to the scope."""
-    return [
-        frame.join(scope.lazy(), on=scope.columns, how="semi", nulls_equal=True) if has else frame
-        for frame, has in zip(frames, having, strict=True)
-    ]
+    return [within(frame, scope) if has else frame for frame, has in zip(frames, having, strict=True)]
 
 
 def disagreement(
