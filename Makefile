@@ -1,8 +1,9 @@
 # The first call sets everything up in .venv; later calls work offline.
 PYTHON ?= python3
 READY := .venv/.ready
+PEERS := build/peers/.ready
 
-.PHONY: demo up test test-all lint pictures docs lock clean
+.PHONY: demo up test test-all lint bench bench-quick peers pictures docs lock clean
 
 demo: $(READY)
 	.venv/bin/lakehouse demo
@@ -20,6 +21,20 @@ test-all: $(READY) lint
 lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/mypy lakehouse
+
+# This project beside its peers, into docs/benchmarks.md; the quick one, in five minutes, into build/bench/quick.md.
+bench: $(READY) $(PEERS)
+	.venv/bin/python -m benchmarks.bench
+
+bench-quick: $(READY) $(PEERS)
+	.venv/bin/python -m benchmarks.bench --quick
+
+peers: $(PEERS)
+
+$(PEERS): benchmarks/peers-requirements.txt
+	$(PYTHON) -m venv --clear build/peers
+	build/peers/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
+	touch $@
 
 # The README's picture, of the running system. Needs Debian's chromium.
 pictures: $(READY)
@@ -43,6 +58,8 @@ lock:
 		--generate-hashes --no-emit-index-url --output-file requirements.txt
 	uv pip compile pyproject.toml --quiet --extra aws --universal --python-version 3.11 --constraint requirements.txt \
 		--generate-hashes --no-emit-index-url --no-annotate --output-file deploy/requirements.txt
+	uv pip compile benchmarks/peers-requirements.in --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --output-file benchmarks/peers-requirements.txt
 
 clean:
 	rm -rf .venv .lakehouse build
