@@ -5,8 +5,8 @@
     .venv/bin/python -m benchmarks.bench --only small   one of them; the others' results stay as they are
     .venv/bin/python -m benchmarks.bench --render       no work, the page alone
 
-Results are lines of JSON in `build/bench/results.jsonl`, or `quick.jsonl`; only the former make docs/benchmarks.md,
-the latter make `build/bench/quick.md`.
+Results are lines of JSON in `build/bench/results.jsonl`, or `quick.jsonl`; only the former make
+docs/benchmarks.md, the latter make `build/bench/quick.md`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from typing import Any, Literal
 Role = Literal["road", "peer", "floor"]
 PEERS = Path("build/peers/bin/python")
 LAST_WORDS = 400
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.getcwd(), "PYTHONWARNINGS": "ignore"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Work:
-    """A piece of work. `make` gives the folder of its data, made once a size; `unit` and `amount` are what a way does."""
+    """A piece of work. `make` gives the folder of its data, made once a size; a way does `amount` of `unit`."""
 
     name: str
     title: str
@@ -60,8 +61,6 @@ class Work:
     rounds: int = 5
     cut: float = 120
     """Seconds after which a way is cut off, and gives no ratio."""
-    keeps: bool = False
-    """Whether what a way writes is kept from round to round."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +113,12 @@ def _once(work: Work, way: Way, place: Path, size: float, scratch: Path) -> dict
     if not Path(python).exists():
         return f"no {python}: `make bench` makes it"
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        kept = scratch / "kept" / work.name / way.name
-        out = kept if work.keeps else Path(folder) / "out"
-        out.mkdir(parents=True, exist_ok=True)
+        out = Path(folder) / "out"
+        out.mkdir()
         command = [python, "-m", "benchmarks.way", way.call, str(place), str(out), str(size)]
         with open(f"{folder}/log", "w+b") as log:
             process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, start_new_session=True, env=_environment(folder)
+                command, stdout=subprocess.PIPE, stderr=log, start_new_session=True, env=ENVIRONMENT
             )
             try:
                 told, _ = process.communicate(timeout=work.cut)
@@ -134,10 +132,6 @@ def _once(work: Work, way: Way, place: Path, size: float, scratch: Path) -> dict
                 return f"failed: {words[-1][:LAST_WORDS]}"
         found: dict[str, Any] = json.loads(told.splitlines()[-1])
         return found
-
-
-def _environment(folder: str) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": os.getcwd(), "PYTHONWARNINGS": "ignore", "BENCH_SCRATCH": folder}
 
 
 def fresh(folder: Path) -> Path:

@@ -3,9 +3,8 @@
     python -m benchmarks.way benchmarks.ways.peers:sink_delta DATA OUT SIZE
 
 A way is a generator: what it does before its first `yield` is preparation, what it does after is timed, up to its
-end or to a second `yield`, after which it tidies up. What it returns or yields then is told beside the figures, one
-JSON object on the last line. Runs in the peers' environment too: it
-imports nothing but the standard library.
+end or to a second `yield`, after which it tidies up. What it returns or yields then is told beside the figures,
+one JSON object on the last line. The peers' environment runs this too: it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Way = Callable[[Path, Path, float], Generator[dict[str, Any] | None, None, dict[
 
 
 def run(way: Way, data: Path, out: Path, size: float) -> dict[str, Any]:
-    """Seconds by the wall and of processor time, all threads; peak memory while it was timed, in MB; bytes in `out`."""
+    """Seconds by the wall and of the processor, all threads; the peak of memory meanwhile, in MB; bytes in `out`."""
     steps = way(data, out, size)
     next(steps)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here

@@ -1,7 +1,8 @@
 """What is measured: each piece of work, the ways that do it, and what is wanted of the road."""
 
-from benchmarks import data
+from benchmarks import data, years
 from benchmarks.measured import Goal, Way, Work
+from benchmarks.ways import groups
 
 PEER = "benchmarks.ways.peers"
 ROAD = Way("**this project: raw**", "road", "benchmarks.ways.road:to_raw")
@@ -38,6 +39,21 @@ TO_DELTA = [
 ]
 FLOOR, EACH = TO_DELTA[-1].name, TO_DELTA[1].name
 
+DAY = "benchmarks.ways.road"
+LAKES = [
+    Way("a year", "road", f"{DAY}:smallest"),
+    Way("some years between", "road", f"{DAY}:middle"),
+    Way("the most years", "road", f"{DAY}:largest"),
+]
+GROUP = "benchmarks.ways.groups"
+GROUPS = [
+    Way("100 customers of a tenth of the table", "road", f"{GROUP}:few_of_few"),
+    Way("100 customers in a row", "road", f"{GROUP}:few"),
+    Way("100 customers spread over half of it", "road", f"{GROUP}:few_spread"),
+    Way("10,000 customers in a row", "road", f"{GROUP}:many"),
+    Way("floor: the function over all rows, nothing written", "floor", f"{GROUP}:whole"),
+]
+
 WORKS = [
     Work(
         "small",
@@ -60,5 +76,35 @@ WORKS = [
         1000,
         100,
         goals=[Goal(ROAD.name, FLOOR, 0.8)],
+    ),
+    Work(
+        "day",
+        "The whole road: a day of flights into a lake of 1, 10 and 100 years (quick: 1, 3 and 9)",
+        "files",
+        years.lakes,
+        lambda _: 1,
+        LAKES,
+        100,
+        9,
+        goals=[
+            Goal(LAKES[2].name, LAKES[0].name, 1 / 1.3, "processor"),
+            Goal(LAKES[2].name, LAKES[0].name, 1 / 1.3),
+        ],
+        cut=300,
+    ),
+    Work(
+        "groups",
+        "Serving: a join over 30 M rows after a change (quick: 3 M)",
+        "refreshes",
+        groups.lakes,
+        lambda _: 1,
+        GROUPS,
+        30_000_000,
+        3_000_000,
+        goals=[
+            Goal(GROUPS[1].name, GROUPS[0].name, 1 / 1.3, "processor"),
+            Goal(GROUPS[1].name, GROUPS[-1].name, 10, "processor"),
+        ],
+        cut=300,
     ),
 ]

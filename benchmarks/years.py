@@ -8,22 +8,28 @@ hour and airport, are not put: their cursor says that they were.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import polars as pl
 from deltalake import write_deltalake
 
+from benchmarks.data import once
 from benchmarks.small_files import Folder
 from lakehouse.dataset import Dataset, load
 from lakehouse.dynamodb.sync import items_of, publish
-from lakehouse.dynamodb.table import Cursor
+from lakehouse.dynamodb.table import Cursor as Written
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.hop import cursor_at
 from lakehouse.lake.maintenance import tidy
+from lakehouse.lake.table import Cursor
 from lakehouse.landing import inbox
 from lakehouse.layers import balance, cleaned, ingest, raw, serving
 from lakehouse.layers.portion import told
-from lakehouse.local import feed
+from lakehouse.local import aws, feed
 from lakehouse.settings import Settings
 
 DAYS = 365
@@ -41,9 +47,47 @@ def land(bucket: Folder, lake: Lake, name: str, objects: Iterator[tuple[str, byt
     inbox.announce(lake, name, keys, event="landed")
 
 
+@contextmanager
+def local(home: Path) -> Iterator[None]:
+    """The local AWS of this home, its items kept from one time to the next."""
+    running = aws.start(home)
+    os.environ.update(running.environment())
+    try:
+        yield
+    finally:
+        running.stop()
+
+
+def at(home: Path) -> tuple[Lake, Folder]:
+    return Lake(str(home / "lake")), Folder(home / "landing")
+
+
+def middle(most: float) -> int:
+    """Of three sizes that grow by one factor, from a year to the most, the second."""
+    return round(most**0.5)
+
+
+def lakes(data: Path, most: float) -> Path:
+    """Three lakes: of a year, of the most, and of some years between; each in a folder named by its years."""
+    root = data / f"years-{most:.0f}"
+    for years in sorted({1, middle(most), int(most)}):
+        once(root / f"{years}", partial(_filled, years=years))
+    return root
+
+
+def _filled(home: Path, years: int) -> None:
+    home = home.resolve()
+    with local(home):
+        build(*at(home), years)
+
+
 def carry(lake: Lake, bucket: Folder, dataset: Dataset) -> None:
     """One dataset's hops, down to what serving reads."""
     ingest.ingest(lake, bucket, dataset)
+    follow(lake, dataset)
+
+
+def follow(lake: Lake, dataset: Dataset) -> None:
     for verb in (cleaned.clean, cleaned.quarantine, balance.weigh):
         verb(lake, dataset)
 
@@ -66,7 +110,7 @@ def build(lake: Lake, bucket: Folder, years: int) -> None:
         assert table is not None
         if one.name == UNPUT:
             items.ensure()
-            items.advance(None, Cursor(table.id, 1, table.version, tuple(one.keys)))
+            items.advance(None, Written(table.id, 1, table.version, tuple(one.keys)))
         else:
             publish(lake, one, items)
 
@@ -105,17 +149,13 @@ def _stand(lake: Lake, dataset: Dataset) -> None:
         _move(table, after)
 
 
-def _move(table: Table, cursor: object) -> None:
-    table.append(table.scan().head(0).collect(), [cursor])  # type: ignore[list-item]
+def _move(table: Table, cursor: Cursor) -> None:
+    table.append(table.scan().head(0).collect(), [cursor])
 
 
 def _add(table: Table, parts: list[pl.DataFrame]) -> None:
     write_deltalake(table.delta, pl.concat(parts).to_arrow(), mode="append")
     tidy(table)
-
-
-def moved(day: str, years: int) -> pl.Expr:
-    return pl.col(day).str.to_date().dt.offset_by(f"{-years * DAYS}d").dt.to_string()
 
 
 def _named(column: str, years: int) -> pl.Expr:
@@ -127,6 +167,10 @@ def _named(column: str, years: int) -> pl.Expr:
 def _texts(column: str, years: int) -> pl.Expr:
     at = pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%SZ").dt.offset_by(f"{-years * DAYS}d")
     return at.dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias(column)
+
+
+def next_day(bucket: Folder) -> Iterator[tuple[str, bytes]]:
+    return later(1, len([*bucket.root.glob("flights/2014-*")]))
 
 
 def later(days: int, start: int = 0) -> Iterator[tuple[str, bytes]]:
