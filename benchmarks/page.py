@@ -1,7 +1,7 @@
 """results → the page: a table and a picture a work, between the words that somebody wrote by hand.
 
-In the page a work's part lies between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`. Where there is none yet, it
-is added to the end, below the work's title; what stands outside is never touched.
+In the page a work's part lies between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`. Where there is none yet,
+it is added to the end, below the work's title; what stands outside is never touched.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ Way = Callable[[Path, Path, float], Generator[dict[str, Any] | None, None, dict[
 
 
 def run(way: Way, data: Path, out: Path, size: float) -> dict[str, Any]:
-    """Seconds by the wall and of the processor, all threads; the peak of memory meanwhile, in MB; bytes in `out`."""
+    """Seconds by the wall and of the processor, all threads; the peak of memory in MB; bytes in `out`."""
     steps = way(data, out, size)
     next(steps)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
