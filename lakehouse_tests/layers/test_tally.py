@@ -56,7 +56,7 @@ def sales(numbers: range, seed: int = 0) -> pl.DataFrame:
         for n in numbers
     ]
     origin = {"_object": "o", "_generation": 1, "_modified": MOMENT, "_record": 1}
-    kinds = {**Sale.to_polars_schema(), "at": pl.Datetime("us", "UTC")}
+    kinds = dict(Sale.create_empty().schema)
     return pl.DataFrame(rows, kinds, orient="row").with_columns(pl.lit(v).alias(c) for c, v in origin.items())
 
 
