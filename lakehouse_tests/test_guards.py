@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HOP, RACES, HISTORY = (f"lake/test_{name}.py" for name in ("hop", "races", "history"))
+HOP, RACES, HISTORY, GLANCE = (f"lake/test_{name}.py" for name in ("hop", "races", "history", "glance"))
 RESTORE, TIMELINES = "test_restore.py", "layers/test_timelines.py"
 LIVES, REMOVALS, TRANSIENT, EVOLUTION = (
     "test_lives.py",
@@ -734,6 +734,27 @@ MUTATIONS = [
         "table.id not in pinned",
         "True",
         "test_backfill.py::what_was_replaced_goes_after_its_time_and_not_before[disk]",
+    ),
+    swap(
+        "a glance that believes what it saw",
+        "lake/glance.py",
+        "if known and known.stands:",
+        "if known:",
+        f"{GLANCE}::a_commit_is_seen_by_the_next_look[disk]",
+    ),
+    swap(
+        "a glance that tells tables by their version",
+        "lake/glance.py",
+        "tip(self.table) == self.tip",
+        "tip(self.table)[1] == NOTHING",
+        f"{GLANCE}::a_table_made_again_up_to_the_same_version_is_another",
+    ),
+    swap(
+        "a glance that has overlooked a commit",
+        "lake/glance.py",
+        "self.tip[1] == NOTHING and ",
+        "",
+        f"{GLANCE}::a_commit_between_the_opening_of_a_table_and_the_look_at_its_tip_is_seen_by_the_next_look",
     ),
 ]
 

@@ -218,8 +218,9 @@ def test_every_life_of_an_object_ends_as_its_last_state_says(road: Road, policy:
     world.check()
 
 
-@pytest.mark.parametrize("policy", [pytest.param("keep", marks=pytest.mark.slow), "retract"])
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["keep", "retract"])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_key_that_two_objects_carry_falls_back_to_the_other(road: Road, policy: Policy, seed: int) -> None:
     world = World(road, policy, seed)
     orders = [*itertools.permutations(["x", "y", "y'", "-x", "-y"], 3)]

@@ -81,7 +81,7 @@ def test_a_tick_and_a_run_tell_what_they_did(
     land(road, sample.FILES)
     with dg.DagsterInstance.ephemeral() as instance:
         ready = defs.resolve_job_def("flights")
-        sensor.tick(instance, resource, road.datasets)
+        sensor.tick(instance, resource, road.datasets, sensor.Sweep())
         tags = {sensor.DATASET: "flights"}
         assert ready.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
     metrics.flush()
@@ -124,6 +124,7 @@ def test_opentelemetry_is_imported_only_where_it_is_asked_for(collector: Collect
     assert collector.seen["lakehouse.events",] == int(told)
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_changes_nothing() -> None:
     script = "from lakehouse import metrics; metrics.add('lakehouse.events', 1); metrics.flush(); print('on')"
     environment = os.environ | {

@@ -56,6 +56,7 @@ def test_an_object_that_kills_its_reader_is_refused_alone_and_its_dataset_moves_
     check(road, GOOD)
 
 
+@pytest.mark.slow
 def test_a_poisonous_object_that_was_mended_is_read(road: Road) -> None:
     land(road, {**GOOD, **POISON})
     road.announce(*GOOD, *POISON)

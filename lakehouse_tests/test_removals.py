@@ -142,6 +142,7 @@ def lives(dice: random.Random) -> Iterator[tuple[str, ...]]:
         yield ("put", *dice.choices(OPS, k=4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("on_delete", "on_expiry"), [*MIXED, *ALIKE])
 def test_every_order_of_puts_and_removals_ends_as_the_dataset_declares(
     road: Road, on_delete: Policy, on_expiry: Policy

@@ -76,7 +76,13 @@ def test_a_table_that_is_put_back_catches_up_from_the_cursor_of_then(road: Road,
     check(road, sample.FILES | LATER)
 
 
-@pytest.mark.parametrize("name", ["raw/flights", "cleaned/flights", "serving/carrier_punctuality"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "raw/flights",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("cleaned/flights", "serving/carrier_punctuality")),
+    ],
+)
 def test_a_table_that_is_put_back_to_its_beginnings_is_made_again(road: Road, name: str) -> None:
     two_days(road)
     put_back(road, name, 0)

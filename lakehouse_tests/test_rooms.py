@@ -1,8 +1,10 @@
-"""Engine rooms know no Dagster."""
+"""Engine rooms know no Dagster, and no room loads at its import what only some of its work needs."""
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import lakehouse
 
@@ -27,6 +29,34 @@ def test_no_engine_room_imports_dagster() -> None:
     found = loaded(modules())
     assert {"polars", "deltalake", "dataframely", "botocore"} <= found
     assert not {name for name in found if name.startswith("dagster")}
+
+
+HEAVY = {
+    *("polars", "deltalake", "dataframely", "pyarrow", "numpy", "scipy", "boto3", "botocore", "dagster"),
+    *("dagster_aws", "lightgbm", "altair", "vl_convert", "pandas", "sqlglot", "pypdf", "PIL", "bs4"),
+    *("prompt_toolkit", "pysail", "pyspark", "opentelemetry", "fastavro", "fastexcel", "lxml"),
+}
+TABLES = {"polars", "deltalake", "dataframely", "numpy", "botocore"}
+PULLS = {
+    "settings": set(),
+    "cli": set(),
+    "metrics": set(),
+    "dataset": {"polars", "dataframely", "numpy"},
+    "lake": {"polars", "deltalake"},
+    "landing.readers": {"polars"},
+    "layers.cleaned": TABLES,
+    "dynamodb.sync": TABLES,
+    "ml.scoring": TABLES,
+    "dashboard": TABLES,
+    "query": TABLES | {"sqlglot"},
+    "definitions": TABLES | {"boto3", "dagster", "dagster_aws"},
+}
+"""What each room loads of the packages that take long, before anything is asked of it."""
+
+
+@pytest.mark.parametrize("room", PULLS)
+def test_a_room_loads_at_its_import_what_all_of_its_work_needs(room: str) -> None:
+    assert loaded([f"lakehouse.{room}"]) & HEAVY == PULLS[room]
 
 
 def test_the_oracle_shares_no_import_with_the_package() -> None:

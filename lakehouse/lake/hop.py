@@ -169,7 +169,8 @@ def walk(
 
     `work` is told how far the part before it went ("" at first) and tells how far its own goes ("": to the end).
     The source is held at the version that the first part saw, and the cursor moves to it with the last part. Who
-    died on the way begins anew, and so does who finds that another has written to the target in between.
+    died on the way begins anew, and so does who finds that another has written to the target in between. What the
+    source gets meanwhile is the next walk's.
     """
     total, stage = Hopped(""), Stage()
     while stage.lost < LOSSES:
@@ -180,7 +181,7 @@ def walk(
             deleted=total.deleted + done.deleted,
             moved=total.moved or done.moved,
         )
-        if not done.moved and not stage.after:
+        if not stage.after:
             return total
     raise Conflict(f"{total.table}: others wrote to it {LOSSES} times in between")
 

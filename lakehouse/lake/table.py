@@ -161,18 +161,6 @@ class Lake:
 
 
 @dataclass(frozen=True)
-class Glance(Lake):
-    """A lake to be looked at and not written to: each table is opened once, whoever asks."""
-
-    opened: dict[str, Table | None] = field(default_factory=dict)
-
-    def open(self, name: str) -> Table | None:
-        if name not in self.opened:
-            self.opened[name] = super().open(name)
-        return self.opened[name]
-
-
-@dataclass(frozen=True)
 class Size:
     """What lies below a table: data, change data and log, what nobody refers to any more included."""
 
@@ -196,11 +184,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Table:
-    """A loaded handle: what was looked at is what a commit is checked against."""
+    """A loaded handle: what was looked at is what a commit is checked against.
+
+    `told`: what the log was asked, by version: each answer costs a reading of it.
+    """
 
     name: str
     delta: DeltaTable
     part: Part | None = None
+    told: dict[tuple[int, Any], int | None] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -239,12 +231,12 @@ class Table:
     @property
     def rows(self) -> int | None:
         """How many rows the part has, from the log alone; None for a whole table."""
-        if self.part is None:
-            return None
-        files = pl.DataFrame(self.delta.get_add_actions(flatten=True))
-        if files.is_empty():
-            return 0
-        return int(files.filter(pl.col(f"partition.{self.part.column}") == self.part.value)["num_records"].sum())
+        at = (self.version, self.part)
+        if self.part and at not in self.told:
+            files = pl.DataFrame(self.delta.get_add_actions(flatten=True))
+            mine = pl.col(f"partition.{self.part.column}") == self.part.value
+            self.told[at] = int(files.filter(mine)["num_records"].sum()) if len(files) else 0
+        return self.told.get(at)
 
     @property
     def count(self) -> int:
@@ -259,9 +251,7 @@ class Table:
         return Size(len(files), sum(files))
 
     def cursor(self, source: str) -> Cursor | None:
-        version = self.delta.transaction_version(source)
-        mark = self.delta.transaction_version(f"{source}#stamp")
-        rows = self.delta.transaction_version(f"{source}#rows")
+        version, mark, rows = (self._number(source + part) for part in ("", "#stamp", "#rows"))
         return None if version is None or mark is None else Cursor(source, version, mark, rows)
 
     def changes(self, since: int) -> pl.DataFrame | None:
@@ -291,7 +281,13 @@ class Table:
 
     def mark(self, name: str) -> int | None:
         """A number that the last commit that told it left."""
-        return self.delta.transaction_version(f"#{name}")
+        return self._number(f"#{name}")
+
+    def _number(self, transaction: str) -> int | None:
+        at = (self.version, transaction)
+        if at not in self.told:
+            self.told[at] = self.delta.transaction_version(transaction)
+        return self.told[at]
 
     @property
     def held(self) -> bool:

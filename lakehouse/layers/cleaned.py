@@ -164,9 +164,11 @@ def _elsewhere(dataset: Dataset, taken: Portion, keys: pl.DataFrame) -> Iterator
 def _quarantined(dataset: Dataset, target: Table, news: News, after: str) -> tuple[Desired, str]:
     taken = portion(dataset, news, after)
     bad = records(dataset, taken)[1].bad
-    generation = ["_object", "_generation"]
-    expired = raw_layer.heads(taken.raw).filter(is_expired(target, dataset)).select(generation).collect()
-    return taken.desired(target, bad.join(expired, on=generation, how="anti"))
+    if target.mark(EXPIRED):
+        generation = ["_object", "_generation"]
+        expired = raw_layer.heads(taken.raw).filter(is_expired(target, dataset)).select(generation).collect()
+        bad = bad.join(expired, on=generation, how="anti")
+    return taken.desired(target, bad)
 
 
 def judge(dataset: Dataset) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lakehouse.dataset import Dataset, Serving
-from lakehouse.dynamodb.table import ItemTable
+from lakehouse.dynamodb.table import Cursor, ItemTable, peeked
 from lakehouse.lake import Lake, Table
+from lakehouse.lake.glance import Glance
 from lakehouse.lake.hop import cursor_at, lags
-from lakehouse.lake.table import Glance
 from lakehouse.layers import raw, undeclared
 from lakehouse.layers.portion import by_heads
 from lakehouse.layers.serving import awaits, behind, steps
@@ -23,15 +23,28 @@ def servings_of(datasets: dict[str, Dataset], name: str) -> list[Serving]:
 
 
 def lagging(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str, str]:
-    """The datasets with work to do, and the first table of each that lags; prefixes without one as one."""
-    lake = Glance(lake.root, lake.storage_options, lake.numbers())
-    found = {name: _first(lake, datasets, dataset, items) for name, dataset in datasets.items()}
+    """The datasets with work to do, and the first table of each that lags; prefixes without one as one.
+
+    Who looks again and again gives a `Glance`.
+    """
+    lake = lake if isinstance(lake, Glance) else Glance.of(lake)
+    cursors = _cursors(lake, datasets, items)
+    found = {name: _first(lake, datasets, dataset, cursors) for name, dataset in datasets.items()}
     if prefixes := undeclared.behind(lake, datasets):
         found[undeclared.NAME] = raw.name(prefixes[0])
     return {name: table for name, table in found.items() if table}
 
 
-def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: Items) -> str | None:
+def _cursors(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[str, Cursor | None]:
+    """Up to where the items of each serving table that is there are written."""
+    published = [s for d in datasets.values() for s in d.serving if s.publish]
+    tables = {s.name: items(s) for s in published if lake.open(f"serving/{s.name}")}
+    return dict(zip(tables, peeked([*tables.values()]), strict=True))
+
+
+def _first(
+    lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, cursors: dict[str, Cursor | None]
+) -> str | None:
     table = lake.open(raw.name(dataset.name))
     waiting = raw.lag(lake, dataset.name, raw.code(dataset)) or (table and raw.recalls(table))
     if waiting and not (table and table.held):
@@ -50,7 +63,7 @@ def _first(lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, items: It
     for serving in servings_of(datasets, dataset.name):
         table = lake.open(f"serving/{serving.name}")
         if table and serving.publish and _teller(lake, serving) == dataset.name:
-            cursor = items(serving).peek()
+            cursor = cursors[serving.name]
             if cursor is None or (cursor.table_id, cursor.version) != (table.id, table.version):
                 return f"dynamodb/{serving.name}"
     return None

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def _watch(running: list[Process], start: Callable[[], Process], address: str, s
 
 def _revive(address: str) -> None:
     """Reload each code location whose process is gone, as a person would by the button of that name."""
-    with suppress(OSError, ValueError, LookupError, TypeError):
+    with suppress(OSError, HTTPException, ValueError, LookupError, TypeError):
         for entry in _ask(address, LOCATIONS)["workspaceOrError"]["locationEntries"]:
             if (entry["locationOrLoadError"] or {}).get("className") == GONE:
                 _ask(address, RELOAD, name=entry["name"])
@@ -120,7 +121,7 @@ def _ask(address: str, query: str, **variables: str) -> Any:
 def _await(address: str, process: Process, log: Path) -> None:
     end = time.monotonic() + WAIT
     while time.monotonic() < end and process.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(f"{address}/server_info", timeout=1):
+        with suppress(OSError, HTTPException), urllib.request.urlopen(f"{address}/server_info", timeout=1):
             return
         time.sleep(0.2)
     raise aws.LocalAwsError(f"Dagster did not start:\n{log.read_text()[-2000:]}")

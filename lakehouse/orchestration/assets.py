@@ -16,6 +16,7 @@ from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.landing import inbox
 from lakehouse.layers import balance, cleaned, history, raw, refused, serving, undeclared
 from lakehouse.layers.ingest import ingest
+from lakehouse.orchestration import phases
 from lakehouse.orchestration.metadata import (
     LISTED,
     code_of,
@@ -234,6 +235,8 @@ def _checks(dataset: Dataset) -> dg.AssetChecksDefinition:
         refused = cleaned.open_quarantine(lake, dataset).scan().filter(pl.col("_object").is_in(objects))
         rules = refused.group_by("_rules").len("records").sort("records", descending=True).collect()
         yield checked("empty", rules, bad, warn=True)
+        took = phases.of_run(context.instance, lake, context.run.run_id, objects)
+        context.instance.add_run_tags(context.run.run_id, {phases.SECONDS: phases.told(took)})
 
     return checks
 

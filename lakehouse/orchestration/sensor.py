@@ -11,6 +11,7 @@ import polars as pl
 
 from lakehouse import metrics
 from lakehouse.dataset import Dataset
+from lakehouse.lake.glance import Glance
 from lakehouse.landing import inbox
 from lakehouse.landing.queue import Budget, Rationed
 from lakehouse.layers.lag import lagging
@@ -38,6 +39,7 @@ PORTION = 1_000
 
 def build(datasets: dict[str, Dataset], jobs: Sequence[Any]) -> dg.SensorDefinition:
     """The sensor that empties the queue into the inbox and asks for a run of every dataset that lags."""
+    sweep = Sweep()
 
     @dg.sensor(
         name="landing",
@@ -49,7 +51,7 @@ def build(datasets: dict[str, Dataset], jobs: Sequence[Any]) -> dg.SensorDefinit
     def landing(context: dg.SensorEvaluationContext, lakehouse: LakehouseResource) -> dg.SensorResult:
         if not lakehouse.settings.queue_url:
             return dg.SensorResult(skip_reason=NO_QUEUE)
-        return tick(context.instance, lakehouse, datasets)
+        return tick(context.instance, lakehouse, datasets, sweep)
 
     return landing
 
@@ -59,8 +61,19 @@ NO_QUEUE = (
 )
 
 
+@dataclass
+class Sweep:
+    """What the ticks of one process look at. What nobody wrote to since the last look is not opened again."""
+
+    last: Glance | None = None
+
+    def behind(self, lakehouse: LakehouseResource, datasets: dict[str, Dataset]) -> dict[str, str]:
+        self.last = Glance.of(lakehouse.lake, self.last)
+        return lagging(self.last, datasets, lakehouse.items)
+
+
 def tick(
-    instance: dg.DagsterInstance, lakehouse: LakehouseResource, datasets: dict[str, Dataset]
+    instance: dg.DagsterInstance, lakehouse: LakehouseResource, datasets: dict[str, Dataset], sweep: Sweep
 ) -> dg.SensorResult:
     """Receive, and compare cursors, until a run is due or the time is over. With nothing behind it only waits.
 
@@ -79,7 +92,7 @@ def tick(
             wait = 0
             continue
         inbox.reroute(lakehouse.lake, bucket, datasets, prefixes=prefixes)
-        behind = lagging(lakehouse.lake, datasets, lakehouse.items)
+        behind = sweep.behind(lakehouse, datasets)
         metrics.level("lakehouse.lag", len(behind))
         requests = [*_requests(instance, behind, datasets)]
         left = int(end - time.monotonic())

@@ -23,6 +23,9 @@ from lakehouse_tests.conftest import Road
 from lakehouse_tests.oracle import Files
 from lakehouse_tests.test_road import check
 
+LAST_WORDS = 6000
+PATIENCE = 300.0
+"""Seconds for what takes some on a quiet machine: how long it took is told, not judged."""
 OURS = ("AWS_", "LAKEHOUSE_", "DAGSTER_")
 VISIBILITY = {"VisibilityTimeout": "10"}
 """The messages of a dead sensor come back after this; the template's 60 seconds would only be waited for."""
@@ -61,7 +64,7 @@ def road_here() -> Road:
     )
 
 
-def comes_right(road: Road, files: Files, patience: float = 120) -> float:
+def comes_right(road: Road, files: Files, patience: float = PATIENCE) -> float:
     """Wait until everything is as the oracle says; gives the seconds that it took."""
     began = time.monotonic()
     while True:
@@ -94,15 +97,20 @@ class House:
         (self.mines / "new").write_text(door)
         (self.mines / "new").rename(self.mines / "armed")
 
-    def dies(self, patience: float = 60) -> None:
+    def dies(self, patience: float = PATIENCE) -> None:
         """Wait until a process has died at the armed door."""
         end = time.monotonic() + patience
         while not (self.mines / "sprung").exists():
             assert time.monotonic() < end, f"nobody passed {(self.mines / 'armed').read_text()}"
             time.sleep(0.05)
 
-    def comes_right(self, patience: float = 120) -> float:
-        return comes_right(self.road, self.files, patience)
+    def comes_right(self, patience: float = PATIENCE) -> float:
+        """As the function; where it does not, what Dagster said last is told with the failure."""
+        try:
+            return comes_right(self.road, self.files, patience)
+        except BaseException:
+            print((self.home / "dagster.log").read_text()[-LAST_WORDS:])
+            raise
 
 
 @pytest.fixture(scope="module")

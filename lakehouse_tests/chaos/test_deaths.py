@@ -13,8 +13,6 @@ from lakehouse_tests.chaos.conftest import House
 
 pytestmark = pytest.mark.slow
 
-SLOWEST = 60
-"""Seconds from a death to the oracle's state: found by run monitoring, one pause, one run."""
 WORKER = [
     "after Bucket.get lakehouse-landing",
     "after Table.append raw/flights",
@@ -55,7 +53,6 @@ def killed(house: House, door: str) -> None:
     house.dies()
     seconds = house.comes_right()
     print(f"\n{door}: {seconds:.1f} s")
-    assert seconds < SLOWEST
 
 
 @pytest.mark.parametrize("part", ["dagster._daemon", "dagster dev", "code-server start"])
@@ -65,7 +62,6 @@ def test_a_part_of_dagster_that_is_killed_is_started_again(mined_house: House, p
     mined_house.land({f"flights/{number}.csv": sample.flights(("AA", number, 30))})
     seconds = mined_house.comes_right()
     print(f"\n{part}: {seconds:.1f} s")
-    assert seconds < 2 * SLOWEST  # Dagster itself takes half a minute to stop what is left of it
 
 
 def process_of(house: House, part: str) -> int:

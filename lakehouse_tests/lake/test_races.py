@@ -136,6 +136,7 @@ def test_racing_hops_write_each_change_once(lake: Lake) -> None:
         assert sorted(opened(lake, name).scan().collect().iter_rows()) == expected
 
 
+@pytest.mark.slow
 def test_racing_processes_write_each_change_once(lake: Lake) -> None:
     lake.ensure("source", SCHEMA).append(frame(("a", 1), ("b", 2)))
     context = multiprocessing.get_context("spawn")

@@ -56,6 +56,7 @@ def test_a_first_load_is_taken_a_portion_a_commit(road: Road, small: list[int]) 
     check(road, FILES)
 
 
+@pytest.mark.slow
 def test_a_stretch_of_changes_is_taken_a_portion_a_commit(road: Road, small: list[int]) -> None:
     take(road, {"flights/00.csv": sample.flights(("AA", 1, 1))})
     road.hops()
@@ -142,6 +143,7 @@ def test_a_walk_that_died_on_the_way_is_no_ground_for_other_code(
     check(road, FILES)
 
 
+@pytest.mark.slow
 def test_what_is_served_waits_while_a_table_that_it_reads_is_taken_anew(
     road: Road, small: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,7 +119,7 @@ def ticked(instance: dg.DagsterInstance, lake: Lake, stream: Stream) -> dg.Senso
     settings = SimpleNamespace(required=lambda _: "b", undeclared="on")
     queue = Queue(stream, "url")
     place: Any = SimpleNamespace(settings=settings, queue=lambda: queue, lake=lake, items=lambda _: None)
-    return sensor.tick(instance, place, load())
+    return sensor.tick(instance, place, load(), sensor.Sweep())
 
 
 @pytest.mark.parametrize("each", [1, 10])

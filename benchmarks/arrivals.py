@@ -1,0 +1,126 @@
+"""Many files: ten a second for minutes on end, and a burst that waits. The house runs as shipped.
+
+    .venv/bin/python -m benchmarks.arrivals --seconds 300 --rate 10 --burst 2000
+
+Dense: an hour of weather (three NDJSON rows) lands again and again with a temperature that counts up; a file has
+arrived when the item of its hour tells its temperature or a later one's. Printed: seconds from landing to item, by
+third of the time, since a backlog that grows shows there. Burst: so many files of three flights land as fast as
+the local AWS takes them. Printed: files a second, from the first upload until every table and item is up to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+from typing import Any
+
+from benchmarks.latency import Place, here, home, hours, prepare, settle, wait
+from lakehouse.dynamodb.items import key_of, to_row
+from lakehouse.local import house
+from lakehouse_tests import sample
+
+PATIENCE = 300.0
+UPLOADERS = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--rate", type=float, default=10, help="files a second")
+    parser.add_argument("--burst", type=int, default=2000, help="files")
+    options = parser.parse_args()
+    with home("dense") as settings, house.local_aws(settings), house.dagster(settings):
+        place = here()
+        prepare(place, wait)
+        found = dense(place, options.seconds, options.rate)
+    print(f"\n{len(found):,} files, {options.rate:g} a second; seconds from landing to item:\n")
+    print("| | median | p95 | most |\n|---|---|---|---|")
+    third = len(found) // 3
+    for name, part in {
+        "all": found,
+        "first third": found[:third],
+        "second": found[third : 2 * third],
+        "last": found[2 * third :],
+    }.items():
+        print(f"| {name} | {statistics.median(part):.2f} | {tail(part):.2f} | {max(part):.2f} |")
+    with home("burst") as settings, house.local_aws(settings), house.dagster(settings):
+        place = here()
+        prepare(place, wait)
+        took, landing = burst(place, options.burst)
+    print(f"\nburst: {options.burst:,} files landed in {landing:.1f} s; all carried {took:.1f} s after the first")
+    print(f"{options.burst / took:.0f} files a second")
+
+
+def tail(found: list[float]) -> float:
+    ordered = sorted(found)
+    return ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
+
+
+def dense(place: Place, seconds: float, rate: float) -> list[float]:
+    """Seconds from landing to item, of each file, in the order in which they landed."""
+    hourly = place.find("airport_hourly")
+    items = place.items(hourly)
+    known = [s for day in range(2, 12) for s in hours(day) if _shown(items, hourly, s[2])]
+    landed: list[tuple[str, float]] = []
+    took: dict[int, float] = {}
+    began = time.monotonic()
+    with ThreadPoolExecutor(UPLOADERS) as pool:
+        uploads = []
+        for number, (key, body, row, _) in enumerate(cycle(known), start=1):
+            due = began + number / rate
+            if due > began + seconds:
+                break
+            while time.monotonic() < due:
+                _look(items, landed, took)
+            landed.append((key_of(row, hourly.keys), time.monotonic()))
+            uploads.append(pool.submit(place.bucket.put, key, _with(body, number)))
+        for upload in uploads:
+            upload.result()
+        end = time.monotonic() + PATIENCE
+        while len(took) < len(landed):
+            assert time.monotonic() < end, f"{len(landed) - len(took)} files never arrived"
+            _look(items, landed, took)
+    return [took[n] for n in range(len(landed))]
+
+
+def _shown(items: Any, hourly: Any, row: dict[str, Any]) -> bool:
+    row["time_hour"] = row["time_hour"].replace("Z", "+00:00")
+    return items.get(row, hourly.keys) is not None
+
+
+def _with(body: bytes, number: int) -> bytes:
+    rows = [json.loads(line) | {"temp": number / 10} for line in body.splitlines()]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def _look(items: Any, landed: list[tuple[str, float]], took: dict[int, float]) -> None:
+    """Note of each file that has not arrived yet whether it has now. A file's number is its place and one."""
+    open_ = [(n, *landed[n]) for n in range(len(landed)) if n not in took]
+    told = {item["_key"]["S"]: to_row(item).get("temp") for item in items.fetch({key for _, key, _ in open_})}
+    now = time.monotonic()
+    for n, key, at in open_:
+        if told.get(key) is not None and round(10 * float(str(told[key]))) >= n + 1:
+            took[n] = now - at
+    time.sleep(0.05)
+
+
+def burst(place: Place, files: int) -> tuple[float, float]:
+    """Seconds until all is carried, and until all had landed, from the first upload on."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(UPLOADERS) as pool:
+        list(pool.map(lambda n: place.bucket.put(f"flights/b{n:05}.csv", _flights(n)), range(files)))
+    landing = time.monotonic() - began
+    settle(place, wait)
+    return time.monotonic() - began, landing
+
+
+def _flights(number: int) -> bytes:
+    return sample.flights(*[("AA", 3 * number + n, n) for n in range(3)])
+
+
+if __name__ == "__main__":
+    main()
