@@ -33,7 +33,7 @@ def main() -> None:
     scratch = fresh(BUILD / "scratch")
     for work in [] if chosen.render else [w for w in WORKS if w.name in chosen.only]:
         size = chosen.size or (work.quick if chosen.quick else work.size)
-        rounds = chosen.rounds or (2 if chosen.quick else work.rounds)
+        rounds = chosen.rounds or (1 if chosen.quick else work.rounds)
         found = measure(work, BUILD / "data", size, rounds, scratch)
         kept(results, found)
         print("\n".join(page.table(work, found)), flush=True)
