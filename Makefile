@@ -1,8 +1,9 @@
 # The first call sets everything up in .venv; later calls work offline.
 PYTHON ?= python3
 READY := .venv/.ready
+PEERS := build/peers/.ready
 
-.PHONY: demo up test test-all lint audit pictures docs lock clean
+.PHONY: demo up test test-all lint audit bench bench-quick peers pictures docs lock clean
 
 demo: $(READY)
 	.venv/bin/lakehouse demo
@@ -30,6 +31,20 @@ build/audit/bin/pip-audit:
 	$(PYTHON) -m venv --clear build/audit
 	build/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 
+# This project beside its peers, into docs/benchmarks.md; the quick one, in five minutes, into build/bench/quick.md.
+bench: $(READY) $(PEERS)
+	.venv/bin/python -m benchmarks.bench
+
+bench-quick: $(READY) $(PEERS)
+	.venv/bin/python -m benchmarks.bench --quick
+
+peers: $(PEERS)
+
+$(PEERS): benchmarks/peers-requirements.txt
+	$(PYTHON) -m venv --clear build/peers
+	build/peers/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
+	touch $@
+
 # The README's picture, of the running system. Needs Debian's chromium.
 pictures: $(READY)
 	.venv/bin/python -m pytest -q lakehouse_tests/browser -k lineage_of_an_item
@@ -52,6 +67,8 @@ lock:
 		--generate-hashes --no-emit-index-url --output-file requirements.txt
 	uv pip compile pyproject.toml --quiet --extra aws --universal --python-version 3.11 --constraint requirements.txt \
 		--generate-hashes --no-emit-index-url --no-annotate --output-file deploy/requirements.txt
+	uv pip compile benchmarks/peers-requirements.in --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --output-file benchmarks/peers-requirements.txt
 
 clean:
 	rm -rf .venv .lakehouse build

@@ -7,9 +7,8 @@
 December, and how often these agree with SHAP. `--replay`: the year month by month, the loop beside a model that is
 never trained again. scikit-learn's HistGradientBoosting on the same rows, from an environment of its own:
 
-    python3 -m venv .venv-peers
-    .venv-peers/bin/pip install -r benchmarks/peers-requirements.txt
-    .venv/bin/python -m benchmarks.delay_risk --speed --peer .venv-peers/bin/python
+    make peers
+    .venv/bin/python -m benchmarks.delay_risk --speed --peer build/peers/bin/python
 """
 
 from __future__ import annotations

@@ -29,19 +29,53 @@ class DeclarationError(Exception):
 
 
 @dataclass(frozen=True)
+class Tally:
+    """What rows of a dataset come to, kept up by what they add: no row is read twice.
+
+    The function's one parameter is the dataset; it returns one row a `key`, no value of which is null. What it
+    says of rows that come is added to what stands: whole numbers by their sum, times by the latest. There are no
+    other columns. Where a row changes or goes, its `group`, a column of dataset and key, is computed again.
+    """
+
+    compute: Callable[[pl.LazyFrame], pl.LazyFrame]
+    key: Sequence[str]
+    group: str
+
+    @property
+    def name(self) -> str:
+        return self.compute.__name__
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self.key)
+
+    @property
+    def upstream(self) -> str:
+        (name,) = inspect.signature(self.compute).parameters
+        return name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return digest(said(self.compute), repr(self.keys), repr(self.group))
+
+
+@dataclass(frozen=True)
 class Serving:
     """A table that people and applications read: a function over cleaned tables.
 
     The function's parameter names are its upstream datasets; it gets their cleaned tables as LazyFrames and
     returns one row a `key`. With `group`, only the groups that changed are computed again: every upstream that has
-    the `group` column is handed over filtered to them. `publish` sends what changed to DynamoDB. `charts` stand on
-    the dashboard: each takes the table's rows, gives an Altair chart, and says in its docstring what it shows.
-    A function of `nw.LazyFrame` (narwhals) is portable: it is computed by the engine that the settings name.
+    the `group` column is handed over filtered to them. `over`: a `Tally`, whose rows the function takes by its
+    name in the dataset's place, so that what a day brings costs the same however many were before. `publish` sends
+    what changed to DynamoDB. `charts` stand on the dashboard: each takes the table's rows, gives an Altair chart,
+    and says in its docstring what it shows. A function of `nw.LazyFrame` (narwhals) is portable: it is computed by
+    the engine that the settings name.
     """
 
     compute: Callable[..., pl.LazyFrame] | Callable[..., nw.LazyFrame]
     key: str | Sequence[str]
     group: str | None = None
+    over: Tally | None = None
     publish: bool = False
     charts: Sequence[Callable[[pl.DataFrame], Any]] = ()
 
@@ -55,11 +89,14 @@ class Serving:
 
     @property
     def upstreams(self) -> list[str]:
-        return list(inspect.signature(self.compute).parameters)
+        """The datasets that it reads, itself or by its tally."""
+        tally = {self.over.name: self.over.upstream} if self.over else {}
+        return [tally.get(name, name) for name in inspect.signature(self.compute).parameters]
 
     @cached_property
     def fingerprint(self) -> str:
-        return digest(said(self.compute), repr(self.keys), repr(self.group))
+        tally = [self.over.fingerprint] if self.over else []
+        return digest(said(self.compute), repr(self.keys), repr(self.group), *tally)
 
 
 @dataclass(frozen=True)
@@ -219,6 +256,10 @@ def check(found: Sequence[Dataset]) -> dict[str, Dataset]:
         if serving.name in tables:
             raise DeclarationError(f"two serving tables are named {serving.name}")
         tables.add(serving.name)
+        if (tally := serving.over) and tally.name not in inspect.signature(serving.compute).parameters:
+            raise DeclarationError(f"{serving.name} is over {tally.name}, and has no parameter of that name")
+        if tally and tally.group not in tally.keys:
+            raise DeclarationError(f"{tally.name}: its group {tally.group} is not in its key")
         for upstream in serving.upstreams:
             if upstream not in datasets:
                 raise DeclarationError(f"{serving.name} reads {upstream}, which no dataset declares")

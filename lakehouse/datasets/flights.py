@@ -6,7 +6,7 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
-from lakehouse.dataset import Dataset, Serving
+from lakehouse.dataset import Dataset, Serving, Tally
 
 
 class Flight(dy.Schema):
@@ -26,28 +26,45 @@ class Flight(dy.Schema):
     distance = dy.Int32(nullable=False, min=1, description="miles")
 
 
-def carrier_punctuality(flights: pl.LazyFrame, airlines: pl.LazyFrame) -> pl.LazyFrame:
+ARRIVED = {"arrived": pl.col("arr_delay").count(), "minutes": pl.col("arr_delay").cast(pl.Int64).sum()}
+MEAN_ARR_DELAY = (pl.col("minutes").sum() / pl.col("arrived").sum()).fill_nan(None).round(2)
+
+
+def by_carrier(flights: pl.LazyFrame) -> pl.LazyFrame:
+    """What the flights of each carrier come to."""
+    late, cancelled = (pl.col("arr_delay") >= 15).sum(), pl.col("dep_delay").is_null().sum()
+    return flights.group_by("carrier").agg(flights=pl.len(), cancelled=cancelled, late=late, **ARRIVED)
+
+
+def carrier_punctuality(by_carrier: pl.LazyFrame, airlines: pl.LazyFrame) -> pl.LazyFrame:
     """How late each airline is."""
-    late = pl.col("arr_delay") >= 15
     return (
-        flights.group_by("carrier")
-        .agg(
-            flights=pl.len(),
-            cancelled=pl.col("dep_delay").is_null().sum(),
-            late=late.sum(),
-            mean_arr_delay=pl.col("arr_delay").mean().round(2),
-        )
+        by_carrier.group_by("carrier")
+        .agg(pl.col("flights", "cancelled", "late").sum(), mean_arr_delay=MEAN_ARR_DELAY)
         .join(airlines.select("carrier", airline="name"), on="carrier", how="left")
     )
 
 
-def route_performance(flights: pl.LazyFrame) -> pl.LazyFrame:
+NOT_FLOWN = -1
+
+
+def by_air_time(flights: pl.LazyFrame) -> pl.LazyFrame:
+    """The flights of each route by carrier, distance and minutes in the air."""
+    minutes = pl.col("air_time").fill_null(NOT_FLOWN)
+    return flights.group_by("origin", "dest", "carrier", "distance", minutes).agg(flights=pl.len(), **ARRIVED)
+
+
+def route_performance(by_air_time: pl.LazyFrame) -> pl.LazyFrame:
     """How each route does."""
-    return flights.group_by("origin", "dest").agg(
-        flights=pl.len(),
+    flown = pl.col("air_time") != NOT_FLOWN
+    up_to = pl.col("flights").filter(flown).sort_by(pl.col("air_time").filter(flown)).cum_sum()
+    minutes = pl.col("air_time").filter(flown).sort()
+    middle = [minutes.filter(up_to >= (up_to.last() + more) // 2).first() for more in (1, 2)]
+    return by_air_time.group_by("origin", "dest").agg(
+        pl.col("flights").sum(),
         carriers=pl.col("carrier").n_unique(),
-        mean_arr_delay=pl.col("arr_delay").mean().round(2),
-        median_air_time=pl.col("air_time").median(),
+        mean_arr_delay=MEAN_ARR_DELAY,
+        median_air_time=(middle[0] + middle[1]) / 2,
         distance=pl.col("distance").max(),
     )
 
@@ -66,18 +83,21 @@ def airport_hourly(flights: pl.LazyFrame, weather: pl.LazyFrame) -> pl.LazyFrame
     )
 
 
-def aircraft(flights: pl.LazyFrame, planes: pl.LazyFrame) -> pl.LazyFrame:
-    """A plane's life: what it flew, the hours it was late, its age in 2013."""
-    flown = (
-        flights.filter(pl.col("tailnum").is_not_null())
-        .group_by("tailnum")
-        .agg(
-            flights=pl.len(),
-            hours_late=(pl.col("arr_delay").clip(lower_bound=0).sum() / 60).round(2),
-            miles=pl.col("distance").sum(),
-            last_seen=pl.col("time_hour").max(),
-        )
+def by_plane(flights: pl.LazyFrame) -> pl.LazyFrame:
+    """What the flights of each plane come to."""
+    known = flights.filter(pl.col("tailnum").is_not_null()).with_columns(pl.col("arr_delay", "distance").cast(int))
+    return known.group_by("tailnum").agg(
+        flights=pl.len(),
+        minutes_late=pl.col("arr_delay").clip(lower_bound=0).sum(),
+        miles=pl.col("distance").sum(),
+        last_seen=pl.col("time_hour").max(),
     )
+
+
+def aircraft(by_plane: pl.LazyFrame, planes: pl.LazyFrame) -> pl.LazyFrame:
+    """A plane's life: what it flew, the hours it was late, its age in 2013."""
+    hours = (pl.col("minutes_late") / 60).round(2).alias("hours_late")
+    flown = by_plane.select("tailnum", "flights", hours, "miles", "last_seen")
     known = planes.select("tailnum", "manufacturer", "model", "seats", age=2013 - pl.col("year"))
     return flown.join(known, on="tailnum", how="left")
 
@@ -173,8 +193,22 @@ dataset = Dataset(
     contract=Flight,
     fresh_within=timedelta(days=1),
     serving=[
-        Serving(carrier_punctuality, key="carrier", group="carrier", publish=True, charts=[by_airline]),
-        Serving(route_performance, key=["origin", "dest"], group="origin", publish=True, charts=[by_route]),
+        Serving(
+            carrier_punctuality,
+            key="carrier",
+            group="carrier",
+            over=Tally(by_carrier, key=["carrier"], group="carrier"),
+            publish=True,
+            charts=[by_airline],
+        ),
+        Serving(
+            route_performance,
+            key=["origin", "dest"],
+            group="origin",
+            over=Tally(by_air_time, key=["origin", "dest", "carrier", "distance", "air_time"], group="origin"),
+            publish=True,
+            charts=[by_route],
+        ),
         Serving(
             airport_hourly,
             key=["time_hour", "origin"],
@@ -182,6 +216,12 @@ dataset = Dataset(
             publish=True,
             charts=[day_by_day, hour_by_weekday],
         ),
-        Serving(aircraft, key="tailnum", group="tailnum", publish=True),
+        Serving(
+            aircraft,
+            key="tailnum",
+            group="tailnum",
+            over=Tally(by_plane, key=["tailnum"], group="tailnum"),
+            publish=True,
+        ),
     ],
 )

@@ -9,12 +9,13 @@ import narwhals as nw
 import polars as pl
 
 from lakehouse.engines import portable, spark
-from lakehouse.engines.frame import Frame, Narrowed, within
+from lakehouse.engines.frame import Frame, Narrowed
 from lakehouse.engines.portable import NotPortable
 from lakehouse.engines.spark import EngineFailed
+from lakehouse.lake.scope import within
 from lakehouse.settings import Settings
 
-__all__ = ["EngineFailed", "Narrowed", "NotPortable", "compute"]
+__all__ = ["EngineFailed", "Frame", "Narrowed", "NotPortable", "compute"]
 
 
 def compute(function: Callable[..., Any], frames: Sequence[Frame]) -> pl.DataFrame:
@@ -35,6 +36,6 @@ def compute(function: Callable[..., Any], frames: Sequence[Frame]) -> pl.DataFra
         return rows
     rows = spark.compute(function, frames, engine).select(schema.names()).cast(schema)
     for one in frames:
-        if isinstance(one, Narrowed) and one.beyond:
+        if isinstance(one, Narrowed) and one.beyond and one.groups is not None:
             rows = within(rows.lazy(), one.groups).collect()
     return rows

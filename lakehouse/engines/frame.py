@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from lakehouse.lake import Table
+from lakehouse.lake.scope import within
 
 GROUPS = 100_000
 """More groups than these are not sent to an engine: it computes all, and those not asked for are left out."""
@@ -25,14 +26,7 @@ class Narrowed:
         return self.groups is not None and len(self.groups) > GROUPS
 
     def scan(self) -> pl.LazyFrame:
-        return within(self.table.scan(), self.groups)
+        return self.table.scan() if self.groups is None else within(self.table.near(self.groups), self.groups)
 
 
 Frame = Narrowed | pl.DataFrame
-
-
-def within(rows: pl.LazyFrame, groups: pl.DataFrame | None) -> pl.LazyFrame:
-    """The rows of these groups."""
-    if groups is None:
-        return rows
-    return rows.join(groups.lazy(), on=groups.columns, how="semi", nulls_equal=True)

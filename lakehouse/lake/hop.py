@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from lakehouse.lake.maintenance import tidy
+from lakehouse.lake.scope import within
 from lakehouse.lake.table import CHANGE, NONE, Applied, Conflict, Cursor, KeyChanged, Table, Written, stamp
 
 LOOKS = 6
@@ -295,8 +296,7 @@ def difference(target: Table, desired: Desired, key: Sequence[str]) -> tuple[pl.
     """(rows to upsert, keys to delete) that turn the target's scope into what is desired, and no more."""
     present = target.scan()
     if desired.scope is not None:
-        near = target.near(desired.scope)
-        present = near.join(desired.scope.lazy(), on=desired.scope.columns, how="semi", nulls_equal=True)
+        present = within(target.near(desired.scope), desired.scope)
     there = present.collect()
     known = {c: t for c, t in there.schema.items() if c not in desired.rows.columns}
     rows = desired.rows.with_columns(pl.lit(None, dtype=t).alias(c) for c, t in known.items())

@@ -14,6 +14,7 @@ import polars as pl
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Desired, Hopped, Lake, News, Table
 from lakehouse.lake.hop import lags
+from lakehouse.lake.scope import within
 from lakehouse.lake.table import schema, storable
 from lakehouse.layers import cleaned, raw
 from lakehouse.layers.portion import Follower, Portion, bounded, portion, told
@@ -117,7 +118,7 @@ def _absent(dataset: Dataset, table: Table, fit: pl.DataFrame) -> pl.DataFrame:
     rows = table.scan().select(columns)
     mine = rows.filter(pl.col("_object").is_in(fit["_object"].unique().to_list())).collect()
     away = fit.select(columns).join(mine, on=raw.ORIGIN, how="anti", nulls_equal=True)
-    there = rows.join(away.lazy(), on=dataset.keys, how="semi").collect()
+    there = within(rows, away.select(dataset.keys)).collect()
     both = pl.concat([away.with_columns(_there=pl.lit(False)), there.with_columns(_there=pl.lit(True))])
     ordered = both.sort(cleaned.order(dataset), nulls_last=False).with_row_index("_at")
     newest = pl.col("_at").filter("_there").max().over(dataset.keys)

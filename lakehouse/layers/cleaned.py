@@ -15,6 +15,7 @@ import polars as pl
 from lakehouse.dataset import Dataset
 from lakehouse.engines import EngineFailed, NotPortable, compute
 from lakehouse.lake import Desired, Hopped, Lake, News, Table
+from lakehouse.lake.scope import within
 from lakehouse.lake.table import schema, stamp, storable
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.columns import Ledger, columns
@@ -98,8 +99,7 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     held = batch.clear() if _unheard(taken, read) else _like(batch, stood.filter(taken.held()))
     scope = pl.concat([batch, held]).select(dataset.keys).unique()
     believed = pl.col("_object").is_in(taken.past) if taken.whole else ~taken.held()
-    near = stood if retyped else target.near(scope)
-    rest = near.join(scope.lazy(), on=dataset.keys, how="semi").filter(believed)
+    rest = within(stood if retyped else target.near(scope), scope).filter(believed)
     rows = newest(dataset, pl.concat([batch, _like(batch, rest)]))
     if not taken.whole and not (keys := _outdone(dataset, held, rows)).is_empty():
         others = (_spelled(part, target) for part in _elsewhere(dataset, taken, keys))

@@ -11,7 +11,7 @@ from lakehouse.lake.glance import Glance
 from lakehouse.lake.hop import cursor_at, lags
 from lakehouse.layers import raw, undeclared
 from lakehouse.layers.portion import by_heads
-from lakehouse.layers.serving import awaits
+from lakehouse.layers.serving import awaits, behind, steps
 from lakehouse.layers.tables import of_raw
 
 Items = Callable[[Serving], ItemTable]
@@ -46,8 +46,8 @@ def _first(
     lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, cursors: dict[str, Cursor | None]
 ) -> str | None:
     table = lake.open(raw.name(dataset.name))
-    behind = raw.lag(lake, dataset.name, raw.code(dataset)) or (table and raw.recalls(table))
-    if behind and not (table and table.held):
+    waiting = raw.lag(lake, dataset.name, raw.code(dataset)) or (table and raw.recalls(table))
+    if waiting and not (table and table.held):
         return f"raw/{dataset.name}"
     if table is None:
         return None
@@ -57,7 +57,8 @@ def _first(
     assert cleaned is not None
     for serving in servings_of(datasets, dataset.name):
         table = lake.open(f"serving/{serving.name}")
-        if _waits(table, cleaned, serving.fingerprint) and not awaits(lake, serving):
+        held = table is not None and table.held
+        if behind(lake, serving, cleaned) and not held and not awaits(lake, serving):
             return f"serving/{serving.name}"
     for serving in servings_of(datasets, dataset.name):
         table = lake.open(f"serving/{serving.name}")
@@ -100,7 +101,8 @@ def distances(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[st
     for serving in (s for d in datasets.values() for s in d.serving):
         table = f"serving/{serving.name}"
         sources = [t for u in serving.upstreams if (t := lake.open(f"cleaned/{u}"))]
-        found[table] = max((distance(lake, table, s, serving.fingerprint) for s in sources), default=0)
+        hops = [one for source in sources for one in steps(lake, serving, source)]
+        found[table] = max((distance(lake, *one) for one in hops), default=0)
         if serving.publish and (made := lake.open(table)):
             cursor = items(serving).peek()
             same = cursor is not None and cursor.table_id == made.id

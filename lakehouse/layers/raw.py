@@ -99,10 +99,11 @@ def members(raw: Table, archives: Collection[str]) -> dict[str, dict[str, dict[s
 
 def current(raw: Table, dataset: Dataset, objects: Iterable[str] | None = None) -> pl.LazyFrame:
     """The rows of each object's current generation. Where a removal is kept, the last content stands."""
-    newest = current_heads(raw, dataset).select("_object", "_generation")
-    rows = raw.scan().filter(pl.col("_part") == "row")
+    heads, rows = current_heads(raw, dataset), raw.scan().filter(pl.col("_part") == "row")
     if objects is not None:
-        rows = rows.filter(pl.col("_object").is_in(list(objects)))
+        mine = pl.col("_object").is_in(list(objects))
+        heads, rows = heads.filter(mine), rows.filter(mine)
+    newest = heads.select("_object", "_generation")
     return rows.join(newest, on=["_object", "_generation"], how="semi")
 
 

@@ -8,7 +8,7 @@ from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.table import POINTERS
 from lakehouse.landing import erased, inbox, reconcile
-from lakehouse.layers import raw, undeclared
+from lakehouse.layers import raw, tally, undeclared
 
 OPENERS = 8
 OF_RAW = ("cleaned", "quarantine", "balance")
@@ -21,7 +21,8 @@ def of_raw(dataset: Dataset) -> tuple[str, ...]:
 
 def names(datasets: dict[str, Dataset]) -> list[str]:
     """Every table that the datasets can have, as `layer/name`, in the order of the road."""
-    servings = [s.name for d in datasets.values() for s in d.serving]
+    declared = [s for d in datasets.values() for s in d.serving]
+    servings = [s.name for s in declared]
     return [
         inbox.NAME,
         reconcile.NAME,
@@ -31,6 +32,7 @@ def names(datasets: dict[str, Dataset]) -> list[str]:
         *(raw.name(d) for d in datasets),
         *(f"{layer}/{d}" for layer in OF_RAW for d in datasets),
         *(f"history/{d.name}" for d in datasets.values() if d.history),
+        *(tally.name(s) for s in declared if s.over),
         *(f"{layer}/{s}" for layer in ("serving", "rejected") for s in servings),
     ]
 
@@ -38,9 +40,12 @@ def names(datasets: dict[str, Dataset]) -> list[str]:
 def sources(datasets: dict[str, Dataset], name: str) -> list[str] | None:
     """The tables from which a hop makes a table; None if no hop does."""
     layer, _, bare = name.partition("/")
-    if layer == "serving":
+    if layer in ("serving", "tally"):
         servings = [s for d in datasets.values() for s in d.serving if s.name == bare]
-        return [f"cleaned/{upstream}" for s in servings for upstream in s.upstreams] or None
+        counted = {s.over.upstream: tally.name(s) for s in servings if s.over}
+        if layer == "tally":
+            return [f"cleaned/{upstream}" for upstream in counted] or None
+        return [counted.get(upstream, f"cleaned/{upstream}") for s in servings for upstream in s.upstreams] or None
     if bare not in datasets or layer not in ("raw", *of_raw(datasets[bare])):
         return None
     return [inbox.NAME] if layer == "raw" else [raw.name(bare)]

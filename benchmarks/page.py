@@ -1,0 +1,129 @@
+"""results → the page: a table and a picture a work, between the words that somebody wrote by hand.
+
+In the page a work's part lies between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`. Where there is none yet,
+it is added to the end, below the work's title; what stands outside is never touched.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.measured import PEERS, Goal, Result, Work, told
+
+OURS = ("polars", "deltalake", "pyarrow", "boto3", "dagster")
+OTHERS = ("polars", "deltalake", "pyarrow", "duckdb", "dlt", "boto3", "awswrangler", "tpchgen-cli")
+COLOURS = {"road": "#3f51b5", "peer": "#b0bec5", "floor": "#78909c"}
+
+
+def render(results: Path, page: Path, works: Sequence[Work]) -> None:
+    """Write each work's part anew from its results; a work without any keeps the part that it has."""
+    text = page.read_text() if page.exists() else "# What was measured\n"
+    found = list(told(results)) if results.exists() else []
+    for work in works:
+        mine = [one for one in found if one.work == work.name]
+        if mine:
+            picture = draw(work, mine, page.parent / "bench" / f"{work.name}.svg")
+            text = placed(text, work, [*table(work, mine), "", *picture])
+    if found:
+        text = between(text, "machine", machine())
+    page.write_text(text)
+
+
+def placed(text: str, work: Work, lines: Sequence[str]) -> str:
+    if f"<!-- bench:{work.name} -->" not in text:
+        text += f"\n## {work.title}\n\n<!-- bench:{work.name} -->\n<!-- /bench:{work.name} -->\n"
+    return between(text, work.name, lines)
+
+
+def between(text: str, name: str, lines: Sequence[str]) -> str:
+    """The text with these lines between the name's marks, if it has them."""
+    marks = re.compile(rf"(<!-- bench:{name} -->\n).*?(<!-- /bench:{name} -->)", re.DOTALL)
+    return marks.sub(lambda m: f"{m[1]}\n" + "\n".join(lines) + f"\n\n{m[2]}", text)
+
+
+def table(work: Work, results: Sequence[Result]) -> list[str]:
+    """A line a way: rate, median, least and most, processor time, memory, bytes; and what is wanted."""
+    lines = [
+        f"| way | {work.unit} a second | s, median | least | most | processor s | peak MB | written MB | n |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *[_line(one) for one in results],
+    ]
+    goals = [_goal(goal, results) for goal in work.goals]
+    settings = [f"- {w.name}: {w.settings}" for w in work.ways if w.settings]
+    return lines + (["", *goals] if goals else []) + (["", *settings] if settings else [])
+
+
+def _line(one: Result) -> str:
+    if not one.runs:
+        return f"| {one.way} | {one.failed} | – | – | – | – | – | – | 0 |"
+    least, most = one.spread("seconds")
+    rate = one.amount / one.median("seconds")
+    figures = f"{one.median('seconds'):.2f} | {least:.2f} | {most:.2f} | {one.median('processor'):.2f}"
+    written = one.median("bytes") / 1e6
+    return (
+        f"| {one.way} | {rate:.1f} | {figures} | {one.median('peak_mb'):.0f} | {written:.1f} | {len(one.runs)} |"
+    )
+
+
+def ratio(goal: Goal, results: Sequence[Result]) -> float | None:
+    """How many times as much a second `way` does as `other`; None where one of them gave no figures."""
+    by_name = {one.way: one for one in results}
+    mine, other = by_name[goal.way], by_name[goal.other]
+    if not (mine.runs and other.runs):
+        return None
+    return (mine.amount / mine.median(goal.figure)) / (other.amount / other.median(goal.figure))
+
+
+def _goal(goal: Goal, results: Sequence[Result]) -> str:
+    found = ratio(goal, results)
+    by = "" if goal.figure == "seconds" else ", by processor time"
+    what = f"{goal.way} against {goal.other}{by}, wanted ≥ {goal.times:g} ×"
+    if found is None:
+        return f"- {what}: **no ratio**, one of them gave no figures."
+    return f"- {what}: **{found:.2f} ×**, {'reached' if found >= goal.times else 'missed'}."
+
+
+def draw(work: Work, results: Sequence[Result], path: Path) -> list[str]:
+    """A bar a way, its rounds as points; the Markdown that shows it."""
+    import altair as alt
+    import polars as pl
+
+    rows = [
+        {"way": one.way.replace("*", "").replace("`", ""), "role": one.role, "rate": one.amount / run["seconds"]}
+        for one in results
+        for run in one.runs
+    ]
+    if not rows:
+        return []
+    base = alt.Chart(pl.DataFrame(rows), width=460, height=26 * len({r["way"] for r in rows})).encode(
+        y=alt.Y("way:N", title=None, sort=None, axis=alt.Axis(labelLimit=260)),
+        color=alt.Color("role:N", legend=None, scale=alt.Scale(domain=[*COLOURS], range=[*COLOURS.values()])),
+    )
+    bars = base.mark_bar().encode(x=alt.X("median(rate):Q", title=f"{work.unit} a second"))
+    points = base.mark_circle(color="black", size=18).encode(x="rate:Q", color=alt.value("#212121"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (bars + points).save(path)
+    return [f"![{work.title}](bench/{path.name})"]
+
+
+def machine() -> list[str]:
+    """When, where and with what."""
+    at = datetime.now(UTC).strftime("%Y-%m-%d")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    here = f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}"
+    ours = ", ".join(f"{name} {version(name)}" for name in OURS)
+    return [f"{at}: {here}, Python {platform.python_version()}; {ours}. The peers have {_peers()}."]
+
+
+def _peers() -> str:
+    if not PEERS.exists():
+        return "no environment here"
+    ask = f"from importlib.metadata import version as v; print(', '.join(f'{{n}} {{v(n)}}' for n in {OTHERS!r}))"
+    return subprocess.run([PEERS, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()

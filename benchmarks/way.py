@@ -1,0 +1,54 @@
+"""One way of doing a piece of work, timed in this process, which ends with it.
+
+    python -m benchmarks.way benchmarks.ways.peers:sink_delta DATA OUT SIZE
+
+A way is a generator: what it does before its first `yield` is preparation, what it does after is timed, up to its
+end or to a second `yield`, after which it tidies up. What it returns or yields then is told beside the figures,
+one JSON object on the last line. The peers' environment runs this too: it imports only the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Generator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+Way = Callable[[Path, Path, float], Generator[dict[str, Any] | None, None, dict[str, Any] | None]]
+
+
+def run(way: Way, data: Path, out: Path, size: float) -> dict[str, Any]:
+    """Seconds by the wall and of the processor, all threads; the peak of memory in MB; bytes in `out`."""
+    steps = way(data, out, size)
+    next(steps)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
+    wall, processor = time.perf_counter(), time.process_time()
+    try:
+        told = next(steps)
+    except StopIteration as end:
+        told = end.value
+    found = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
+    written = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
+    told = {"peak_mb": peak(), "bytes": written, **found, **(told or {})}
+    steps.close()
+    return told
+
+
+def peak() -> float:
+    """The most memory that this process has had, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
+def main() -> None:
+    name, data, out, size = sys.argv[1:]
+    module, _, function = name.partition(":")
+    found = run(getattr(import_module(module), function), Path(data), Path(out), float(size))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
