@@ -60,7 +60,7 @@ SCHEMA = schema(
 """`subject`: the salted hash of the value. `state`: planned, done, or not reached."""
 APART = ("erased", "models", "promotions", "monitor")
 """Layers that are not looked into."""
-FENCED = ("raw", "cleaned", "quarantine", "balance", "history", "serving")
+FENCED = ("raw", "cleaned", "quarantine", "balance", "history", "tally", "serving")
 """Layers into which every writer commits on the handle that he looked at."""
 KEYS: Mapping[str, Sequence[str]] = {
     "quarantine": ("_object", "_record"),
@@ -313,12 +313,12 @@ def _following(site: Site, names: Collection[str]) -> set[str]:
     found = set(names)
     for name in names:
         layer, _, bare = name.partition("/")
-        if layer in ("landing", "serving", "rejected"):
+        if layer in ("landing", "tally", "serving", "rejected"):
             continue
         dataset = site.datasets.get(bare)
         found |= {raw.name(bare), *(f"{one}/{bare}" for one in (of_raw(dataset) if dataset else ()))}
         served = [*servings_of(dict(site.datasets), bare), *(s for s in site.servings if bare in s.upstreams)]
-        found |= {f"{one}/{s.name}" for s in served for one in ("serving", "rejected")}
+        found |= {f"{one}/{s.name}" for s in served for one in ("tally", "serving", "rejected")}
     return found
 
 
