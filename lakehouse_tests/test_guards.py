@@ -697,7 +697,7 @@ MUTATIONS = [
         "dynamodb/items.py",
         "reserved or unkeyed or reason or _too_large(text)",
         "reserved or unkeyed or _too_large(text)",
-        "dynamodb/test_items.py::rows_of_every_type_become_the_items_that_boto3_makes_of_them",
+        "dynamodb/test_sync.py::a_row_that_no_longer_fits_takes_its_old_item_away",
     ),
     swap(
         "an item goes out whatever its size",

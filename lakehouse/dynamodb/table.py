@@ -204,7 +204,8 @@ class ItemTable:
         batches, pace = _windows(_changes(puts, deletes, key, rejected), size), Pace()
         with ThreadPoolExecutor(WORKERS) as pool:
             for window in _windows(batches, ahead):
-                told = pool.map(lambda b: self._together(b, number, pace), window)
+                shares = (window[worker::WORKERS] for worker in range(WORKERS))
+                told = pool.map(lambda share: [*chain(*(self._together(b, number, pace) for b in share))], shares)
                 for change, done in chain.from_iterable(told):
                     if change.reason is not None and (done or self._stands(change.key, number)):
                         rejected.append((change.key, change.reason))

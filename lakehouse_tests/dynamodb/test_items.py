@@ -93,7 +93,7 @@ def alike(value: Any) -> Any:
     return value
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 @given(frames())
 def test_rows_of_every_type_become_the_items_that_boto3_makes_of_them(rows: pl.DataFrame) -> None:
     boto3 = TypeSerializer()
