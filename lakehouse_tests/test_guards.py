@@ -320,7 +320,7 @@ MUTATIONS = [
         "an overwritten record stands on",
         "layers/history.py",
         '_ended=pl.max_horizontal("_until", "_later")',
-        "_ended=pl.lit(None, TIME)",
+        '_ended=pl.lit(None, TIME)',
         f"{TIMELINES}::as_of_any_moment_history_is_what_cleaned_was[keep-250]",
     ),
     swap(
@@ -646,7 +646,7 @@ MUTATIONS = [
     swap(
         "a stretch that was cut off counts as compared",
         "landing/reconcile.py",
-        '        _leave(lake, scope, upto or "")\n',
+        "        _leave(lake, scope, upto or \"\")\n",
         "",
         "landing/test_reconcile.py::a_call_that_was_cut_off_is_taken_up_where_it_stopped",
     ),
@@ -674,7 +674,7 @@ MUTATIONS = [
     swap(
         "a new contract's refusals of old files expire at once",
         "layers/retention.py",
-        "if until < (target.mark(JUDGED) or 0):",
+        'if until < (target.mark(JUDGED) or 0):',
         "if False:",
         "layers/test_retention.py::what_was_just_refused_of_an_old_file_waits_its_time",
     ),

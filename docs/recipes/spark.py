@@ -5,7 +5,7 @@ from pyspark.sql.connect.session import SparkSession
 
 lake = os.environ.get("LAKEHOUSE_LAKE", ".lakehouse/lake")
 
-# any other Spark Connect server, version 3.4 or later with Delta, is told by its sc:// address
+# another Spark Connect server that reads Delta is named by its sc:// address
 server = SparkConnectServer("127.0.0.1", 0)
 server.start()
 ip, port = server.listening_address
