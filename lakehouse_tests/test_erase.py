@@ -478,3 +478,17 @@ def test_a_publish_that_an_erasure_overtook_takes_back_what_it_put(
     assert spendings(small)[ANN] == {}
     erase(site(small), one)
     assert spendings(small).keys() == {BOB}
+
+
+@pytest.mark.slow
+def test_a_held_table_whose_columns_have_other_names_forgets_too(road: Road) -> None:
+    road.datasets = {"visits": DATASETS["visits"]}
+    land(road, {"visits/1.parquet": parquet(id=[1, 2], mail=[ANN, BOB])})
+    road.announce("visits/1.parquet")
+    road.hops()
+    held = road.lake.open("cleaned/visits")
+    assert held is not None
+    restore(road.lake, held.name, held.version, ["raw/visits"], hold=True)
+    erase(site(road), subject(road.lake, "mail", ANN))
+    assert rows(road, "cleaned/visits", "id") == [(2,)]
+    assert leftovers(road, ANN) == []
