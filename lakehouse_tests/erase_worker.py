@@ -38,7 +38,6 @@ def main(fatal: int, lake: str, bucket: str, url: str, prefix: str) -> None:
     s3, sqs, dynamodb = boto3.client("s3"), boto3.client("sqs"), boto3.client("dynamodb", config=CONFIG)
     road = Road(Lake(lake), Bucket(s3, bucket), Queue(sqs, url), test_erase.DATASETS, prefix, dynamodb)
     erase(test_erase.site(road), subject(road.lake, "customer", test_erase.ANN))
-    print(next(passages))
 
 
 if __name__ == "__main__":

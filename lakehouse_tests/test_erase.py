@@ -286,6 +286,7 @@ def small(road: Road) -> Road:
     return road
 
 
+@pytest.mark.slow
 def test_a_subject_is_erased_from_file_to_item_and_another_keeps_his_generation(small: Road) -> None:
     one = subject(small.lake, "customer", ANN)
     assert {(f.what, f.count) for f in plan(site(small), one) if f.what != "files of its past"} == {
@@ -380,32 +381,29 @@ def test_a_held_table_forgets_too_and_an_erased_version_is_not_restored(small: R
             restore(small.lake, name, version, [], hold=False)
 
 
-PLANTS = {
-    "change data": "cleaned/orders/_change_data/part-0.parquet",
-    "a dead file": "raw/orders/_part=row/part-0.parquet",
-    "statistics": "serving/spent/_delta_log/00000000000000000000.json",
-}
-
-
-@pytest.mark.parametrize("what", [*PLANTS, "an old version", "a packed member", "a tombstone", "an object's name"])
-def test_the_search_finds_a_planted_leftover(road: Road, what: str) -> None:
+def test_the_search_finds_each_planted_leftover_and_nothing_else(road: Road) -> None:
     road.datasets = {"orders": DATASETS["orders"]}
-    item = {"_key": {"S": ANN}, "_deleted": {"BOOL": True}}
-    if what in PLANTS:
-        path = Path(road.lake.root) / PLANTS[what]
-        path.parent.mkdir(parents=True)
-        told = json.dumps({"add": {"stats": json.dumps({"minValues": {"customer": ANN}})}}).encode()
-        path.write_bytes(parquet(customer=[ANN]) if path.suffix == ".parquet" else told)
-    elif what == "a tombstone":
-        items = road.items(road.servings()[0])
-        items.ensure()
-        road.dynamodb.put_item(TableName=items.name, Item=item)
-    else:
-        packed = gzip.compress(tarred(x_csv=zipped(y_csv=ANN.encode())))
-        bodies = {"an old version": [ANN.encode(), b""], "a packed member": [packed]}.get(what, [b""])
-        for body in bodies:
-            road.bucket.put(ANN if what == "an object's name" else "a", body)
-    assert len({*leftovers(road, ANN)}) == 1
+    told = json.dumps({"add": {"stats": json.dumps({"minValues": {"customer": ANN}})}}).encode()
+    plants = {
+        "cleaned/orders/_change_data/part-0.parquet": parquet(customer=[ANN]),
+        "raw/orders/_part=row/part-0.parquet": parquet(_text=[f"1,{ANN}"]),
+        "serving/spent/_delta_log/00000000000000000000.json": told,
+        "cleaned/orders/part-1.parquet": parquet(customer=[BOB]),
+    }
+    for name, body in plants.items():
+        path = Path(road.lake.root) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    packed = gzip.compress(tarred(x_csv=zipped(y_csv=ANN.encode("utf-16"))))
+    for key, body in {"old": ANN.encode(), "packed": packed, ANN: b"", "letter": pdf(ANN), "bob": b"bob"}.items():
+        road.bucket.put(key, body)
+    road.bucket.put("old", b"")
+    items = road.items(road.servings()[0])
+    items.ensure()
+    road.dynamodb.put_item(TableName=items.name, Item={"_key": {"S": ANN}, "_deleted": {"BOOL": True}})
+    landed = {f"landing {key}" for key in ("old", "packed", ANN, "letter")}
+    lake = {f"lake {name}" for name in [*plants][:3]}
+    assert {*leftovers(road, ANN)} == landed | lake | {f"dynamodb {items.name}"}
 
 
 def test_who_is_erased_is_kept_as_a_salted_hash_alone(small: Road) -> None:
@@ -480,3 +478,17 @@ def test_a_publish_that_an_erasure_overtook_takes_back_what_it_put(
     assert spendings(small)[ANN] == {}
     erase(site(small), one)
     assert spendings(small).keys() == {BOB}
+
+
+@pytest.mark.slow
+def test_a_held_table_whose_columns_have_other_names_forgets_too(road: Road) -> None:
+    road.datasets = {"visits": DATASETS["visits"]}
+    land(road, {"visits/1.parquet": parquet(id=[1, 2], mail=[ANN, BOB])})
+    road.announce("visits/1.parquet")
+    road.hops()
+    held = road.lake.open("cleaned/visits")
+    assert held is not None
+    restore(road.lake, held.name, held.version, ["raw/visits"], hold=True)
+    erase(site(road), subject(road.lake, "mail", ANN))
+    assert rows(road, "cleaned/visits", "id") == [(2,)]
+    assert leftovers(road, ANN) == []

@@ -60,6 +60,8 @@ SCHEMA = schema(
 """`subject`: the salted hash of the value. `state`: planned, done, or not reached."""
 APART = ("erased", "models", "promotions", "monitor")
 """Layers that are not looked into."""
+OF_RAW = ("cleaned", "quarantine", "history")
+"""Layers whose rows say which record of raw they are."""
 FENCED = ("raw", "cleaned", "quarantine", "balance", "history", "tally", "serving")
 """Layers into which every writer commits on the handle that he looked at."""
 KEYS: Mapping[str, Sequence[str]] = {
@@ -281,12 +283,27 @@ def _mine(site: Site, place: str, table: Table, erased: Erased) -> Iterator[pl.D
         rows = rows.filter(pl.col("_part") == "row")
     elif layer in ("cleaned", "history") and site.dataset(place).reader:
         free = table.columns
+    known = _in_raw(site, place) if layer in OF_RAW else None
     for page in _pages(rows):
         gone = among(page, free)
+        if known is not None:
+            gone |= (
+                page.select(raw.KEY).join(known, on=raw.KEY, how="left", maintain_order="left")["_in"].is_null()
+            )
         if layer == "rejected":
             gone |= pl.Series([erased.keyed(key) for key in page["_key"]], dtype=pl.Boolean)
         if gone.any():
             yield page.filter(gone)
+
+
+def _in_raw(site: Site, place: str) -> pl.DataFrame | None:
+    """The records that raw has, where they alone tell whose a row is: `clean` may have called columns anew."""
+    name = _bare(place).partition("/")[2]
+    table = site.lake.open(raw.name(name))
+    if table is None or name not in site.datasets or not site.datasets[name].clean:
+        return None
+    rows = table.scan().filter(pl.col("_part") == "row").select(raw.KEY)
+    return rows.with_columns(_in=pl.lit(True)).collect()
 
 
 def _tables(site: Site, erased: Erased) -> Iterator[Find]:
