@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from lakehouse.landing.packing import Budget
 from lakehouse.landing.refusal import Unreadable, check_names
@@ -37,6 +36,8 @@ def read_parquet(body: bytes, _: Budget) -> pl.DataFrame:
 
 def read_arrow(body: bytes, budget: Budget) -> pl.DataFrame:
     """A file or a stream. A stream that ends before its bytes do is refused: what follows would be lost."""
+    import pyarrow as pa
+
     if _is_arrow_file(body):
         file = pa.ipc.open_file(pa.py_buffer(body))
         return _table(file.schema, (file.get_batch(n) for n in range(file.num_record_batches)), budget)
@@ -63,11 +64,13 @@ def typed(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(_typed=pl.lit(True))
 
 
-def _table(schema: pa.Schema, batches: Iterable[Any], budget: Budget) -> pl.DataFrame:
+def _table(schema: Any, batches: Iterable[Any], budget: Budget) -> pl.DataFrame:
     """The batches as one table, each within the budget and sound by itself.
 
     A system that gives memory before it has it denies only what nothing could hold: a length that is a lie.
     """
+    import pyarrow as pa
+
     check_names(schema.names)
     taken = []
     try:
