@@ -10,9 +10,7 @@ import io
 import json
 from typing import Any
 
-import fastavro
 import polars as pl
-from fastavro.schema import expand_schema
 
 from lakehouse.landing.columnar import ROW, typed
 from lakehouse.landing.packing import Budget
@@ -50,6 +48,9 @@ def is_avro(body: bytes, _: bool) -> bool:
 
 def read_avro(body: bytes, budget: Budget) -> pl.DataFrame:
     """Block by block. A block that has more or less than it says is refused with its file."""
+    import fastavro
+    from fastavro.schema import expand_schema
+
     blocks: Any = fastavro.block_reader(io.BytesIO(body))
     schema: Any = expand_schema(blocks.writer_schema)
     if not isinstance(schema, dict) or schema.get("type") != "record":

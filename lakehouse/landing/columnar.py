@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from lakehouse.formats import Parquet
 from lakehouse.landing.content import PIECE
@@ -41,6 +40,8 @@ def read_parquet(body: bytes, _: Budget) -> pl.DataFrame:
 
 def read_arrow(body: bytes, budget: Budget) -> pl.DataFrame:
     """A file or a stream. A stream that ends before its bytes do is refused: what follows would be lost."""
+    import pyarrow as pa
+
     if _is_arrow_file(body, whole=True):
         file = pa.ipc.open_file(pa.py_buffer(body))
         return _table(file.schema, (file.get_batch(n) for n in range(file.num_record_batches)), budget)
@@ -86,11 +87,13 @@ def typed(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(_typed=pl.lit(True))
 
 
-def _table(schema: pa.Schema, batches: Iterable[Any], budget: Budget) -> pl.DataFrame:
+def _table(schema: Any, batches: Iterable[Any], budget: Budget) -> pl.DataFrame:
     """The batches as one table, each within the budget and sound by itself.
 
     A system that gives memory before it has it denies only what nothing could hold: a length that is a lie.
     """
+    import pyarrow as pa
+
     check_names(schema.names)
     taken = []
     try:

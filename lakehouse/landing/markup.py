@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
-from lxml import etree
 
 from lakehouse.formats import Xml
 from lakehouse.landing.packing import LIMIT
@@ -45,7 +44,7 @@ def is_xml(body: bytes, _: bool) -> bool:
 def read_xml(body: bytes, form: Xml = FOUND_OUT) -> pl.DataFrame:
     try:
         records = _declared(body, form.record) if form.record else _found(body)
-    except etree.XMLSyntaxError as error:
+    except SyntaxError as error:  # lxml's is one
         raise Unreadable(f"not XML: {error}") from error
     return as_records([json.dumps(record, ensure_ascii=False) for record in records])
 
@@ -94,6 +93,8 @@ def _found(body: bytes) -> list[dict[str, Any]]:
 
 def _walk(body: bytes) -> Iterator[tuple[str, Any, int]]:
     """Each element at its start and its end, with its depth: the root's is 0."""
+    from lxml import etree
+
     depth = 0
     for event, element in etree.iterparse(io.BytesIO(body), events=("start", "end"), **SAFE):
         depth -= event == "end"
@@ -145,7 +146,7 @@ def _gathered(parts: list[Named]) -> dict[str, Any]:
 
 
 def _attributes(element: Any) -> list[Named]:
-    return [(etree.QName(key).localname, value) for key, value in element.attrib.items() if key not in SILENT]
+    return [(local(key), value) for key, value in element.attrib.items() if key not in SILENT]
 
 
 def _children(element: Any) -> Iterator[Any]:
@@ -159,4 +160,9 @@ def _texts(element: Any) -> Iterator[str]:
 
 
 def _name(element: Any) -> str:
-    return str(etree.QName(element).localname)
+    return local(element.tag)
+
+
+def local(tag: str) -> str:
+    """A name without its namespace."""
+    return tag.rpartition("}")[2]

@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-import fastexcel
 import polars as pl
-from lxml import etree
 
 from lakehouse.formats import Excel
-from lakehouse.landing.markup import SAFE
+from lakehouse.landing.markup import SAFE, local
 from lakehouse.landing.packing import ARCHIVE_FAULTS, MEMBERS, Budget
 from lakehouse.landing.refusal import Unreadable, check_names
 
@@ -60,6 +58,8 @@ def is_workbook(body: bytes) -> bool:
 
 def sheets(body: bytes, budget: Budget, form: Excel = AS_IT_COMES) -> Iterator[Sheet]:
     """Each sheet by name: no rows where it has no cells. Raises `Unreadable` of the whole."""
+    import fastexcel
+
     _check_size(body, budget)
     book = _read(partial(fastexcel.read_excel, body))
     if isinstance(book, Unreadable):
@@ -87,7 +87,7 @@ def _read(work: Callable[[], T]) -> T | Unreadable:
         return Unreadable(f"a workbook that cannot be read: {error}")
 
 
-def _rows(book: fastexcel.ExcelReader, name: str, form: Excel) -> pl.DataFrame:
+def _rows(book: Any, name: str, form: Excel) -> pl.DataFrame:
     cells = _cells(book.load_sheet(name, header_row=None, dtypes="string"))
     cells = cells.filter(~pl.all_horizontal(pl.all().is_null())) if cells.width else cells
     cells = cells[[c.name for c in cells if c.null_count() < len(c)]]
@@ -112,6 +112,8 @@ def _cells(sheet: Any) -> pl.DataFrame:
 
 def _check_size(body: bytes, budget: Budget) -> None:
     """Take from the budget what the workbook unpacks to, and its cells, once those between them are filled in."""
+    from lxml import etree
+
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             for part in archive.infolist():
@@ -119,7 +121,7 @@ def _check_size(body: bytes, budget: Budget) -> None:
                     content = budget.take(stream)
                 if part.filename.endswith(".xml"):
                     budget.spend(CELL * etree.fromstring(content, etree.XMLParser(target=_Extent(), **SAFE)))
-    except (*ARCHIVE_FAULTS, etree.XMLSyntaxError) as error:
+    except (*ARCHIVE_FAULTS, SyntaxError) as error:
         raise Unreadable(f"a workbook that cannot be opened: {error}") from error
 
 
@@ -130,7 +132,7 @@ class _Extent:
         self.row = self.column = self.rows = self.columns = 0
 
     def start(self, tag: str, attributes: Any) -> None:
-        match tag.rpartition("}")[2]:
+        match local(tag):
             case "row":
                 self.row, self.column = int(attributes.get("r", self.row + 1)), 0
             case "c":

@@ -28,7 +28,7 @@ def rows(
 
 def in_pieces(name: str, body: bytes, form: Csv | None = None) -> pl.DataFrame:
     unpacked = content.unwrapped(name, Body(name, io.BytesIO(body)), packing.Budget())
-    return pl.concat(read_pieces(unpacked, form), how="diagonal")
+    return pl.concat(read_pieces(unpacked, form, packing.Budget()), how="diagonal")
 
 
 @pytest.fixture
@@ -121,4 +121,4 @@ def test_a_service_that_fails_on_the_way_is_no_fault_of_the_object(small: None) 
 
     unpacked = content.unwrapped("x.csv", Body("x.csv", Broken(b"a,b\n" + b"1,2\n" * 100)), packing.Budget())
     with pytest.raises(Interrupted, match="reset"):
-        list(read_pieces(unpacked, None))
+        list(read_pieces(unpacked, None, packing.Budget()))
