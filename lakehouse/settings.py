@@ -111,3 +111,8 @@ def client(service: str, config: Any = None) -> Any:
     import boto3
 
     return boto3.client(service, config=config)
+
+
+def instance(settings: Settings) -> dict[str, str]:
+    """The environment of Dagster's own commands: `DAGSTER_HOME` as it is told, else that of `make up`."""
+    return {"DAGSTER_HOME": str(settings.home.absolute() / "dagster"), **os.environ}

@@ -484,6 +484,14 @@ def test_the_command_tells_what_it_wrote_and_where_tables_lie_now(house: Road) -
     assert json.loads(run("sql", query, "--format", "json")) == [{"table": "cleaned/flights", "number": 2}]
 
 
+@pytest.mark.slow
+def test_the_command_shares_the_work_with_processes(house: Road) -> None:
+    switched = run("backfill", "flights", "--workers", "3").splitlines()[-1]
+    assert switched == "switched to path 1: cleaned/flights 3, quarantine/flights 1, balance/flights 2 rows"
+    house.hops()
+    check(house, sample.FILES)
+
+
 def test_maintenance_tells_what_it_deleted_of_what_was_replaced(
     house: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:

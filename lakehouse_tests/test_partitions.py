@@ -181,16 +181,19 @@ def test_a_table_put_back_from_before_is_laid_as_declared_by_the_next_run(road: 
     take(road, FILES)
     version, rows = table(road).version, held(road)
     road = laid(road)
-    take(road, {"prices/3.csv": "sku,shop,price\n4,north,1\n"})
+    take(road, {"prices/3.csv": "sku,shop,price\n4,east,1\n"})
     past.restore(road.lake, "cleaned/prices", version, ["raw/prices"], hold=hold)
     assert table(road).partitions == []
     assert held(road) == rows
     if hold:
         serving.serve(road.lake, SERVING[0], road.datasets)
+        served = road.lake.open("serving/dearest")
+        assert served is not None
+        assert {*served.scan().collect()["shop"]} == {"north", "south", "west"}
         past.resume(table(road))
     road.hops()
     assert table(road).partitions == ["shop"]
-    assert held(road) == sorted([*rows, (4, "north", 1)])
+    assert held(road) == sorted([*rows, (4, "east", 1)])
     settled(road)
 
 

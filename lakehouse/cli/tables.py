@@ -12,7 +12,7 @@ import click
 from lakehouse.cli.common import AS_JSON, landing_bucket
 from lakehouse.cli.plain import Failure
 from lakehouse.cli.workers import Workers
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, instance
 
 
 @click.command()
@@ -228,7 +228,8 @@ def backfill(dataset: str, workers: int, runs: bool, help_path: int | None, work
         if done.moved and not as_json:
             click.echo(f"{done.table}: {done.upserted:,} rows written, {done.deleted:,} removed")
 
-    lake, others = Lake(Settings.load().lake), Workers(dataset, workers, runs)
+    settings = Settings.load()
+    lake, others = Lake(settings.lake), Workers(dataset, workers, instance(settings) if runs else None)
     stands = "what stood stands"
     try:
         if help_path is not None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from lakehouse.lake import Lake
+from lakehouse.lake.table import Applied
 
 MOMENT = datetime(2013, 7, 1, 0, 0, 0, 1, UTC)
 KEYS: dict[str, Callable[[int], object]] = {
@@ -125,3 +127,48 @@ def test_a_written_file_is_no_part_of_its_table_until_an_append_adds_it(tmp_path
     assert made.scan().collect().is_empty()
     made.append(pl.DataFrame({"p": ["b"], "v": [3]}), written=files[:1])
     assert made.scan().sort("v").select("p", "v", "w").rows() == [("a", 1, "1"), ("b", 3, None)]
+
+
+ANY = pl.DataFrame(
+    {
+        "k": [1, 2],
+        "float": [float("nan"), None],
+        "binary": [b"", None],
+        "structs": [[{"a": 1, "b": None}], None],
+        "texts": [["a", None], None],
+        "deep": [{"x": {"y": [1.5, float("nan")]}}, None],
+        "moment": [MOMENT, None],
+        "local": [MOMENT.replace(tzinfo=None), None],
+        "day": [date(1, 1, 1), None],
+        "exact": [Decimal("1.10"), None],
+        "so": [False, None],
+    },
+    schema_overrides={"exact": pl.Decimal(10, 2)},
+)
+
+
+def test_of_any_type_a_row_that_stands_so_is_left_and_one_with_a_null_instead_is_another(tmp_path: Path) -> None:
+    lake, none = Lake(str(tmp_path)), ANY.clear().select("k")
+    first = lake.ensure("any", ANY.schema).apply(ANY, none, ["k"])
+
+    def again(rows: pl.DataFrame) -> Applied:
+        return lake.ensure("any", ANY.schema).apply(rows, none, ["k"], (), {}, True)
+
+    assert again(ANY) == Applied(first.version)
+    values = ANY.columns[1:]
+    for name in values:
+        told = again(
+            ANY.with_columns(pl.lit(None, ANY.schema[c]).alias(c) for c in values[: values.index(name) + 1])
+        )
+        assert (name, told.inserted, told.updated) == (name, 0, 1)
+
+
+def test_an_upsert_tells_what_it_wrote_anew_and_what_it_copied(tmp_path: Path) -> None:
+    lake, none = Lake(str(tmp_path)), frame("integer", range(0), 0).select("k")
+    for start in (0, 10):
+        upsert(lake, frame("integer", range(start, start + 10), 0))
+    table = lake.open("a/b")
+    assert table is not None
+    done = table.apply(frame("integer", range(8, 11), 1), none, ["k"])
+    assert (done.inserted, done.updated, done.deleted) == (0, 3, 0)
+    assert (done.rewritten, done.copied) == (2, 17)

@@ -1,5 +1,6 @@
 """A backfill's further workers as runs of Dagster's."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,14 +58,26 @@ def test_a_heavy_run_takes_its_share_of_a_backfill_that_is_under_way(flights: Ro
     check(flights, sample.FILES)
 
 
+def test_the_command_says_that_there_is_no_dagster(flights: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    found = CliRunner().invoke(main, ["backfill", "flights", "--workers", "2", "--runs"])
+    assert found.exit_code == 1
+    assert "no Dagster keeps its state at" in found.output
+    assert flights.lake.numbers() == {}
+
+
 @pytest.mark.slow
 def test_the_command_has_dagster_launch_the_other_workers(flights: Road) -> None:
     with house.dagster(Settings.load()):
         found = CliRunner().invoke(main, ["backfill", "flights", "--workers", "3", "--runs"])
         assert found.exit_code == 0, found.output
         with dg.DagsterInstance.get() as instance:
-            runs = instance.get_runs(dg.RunsFilter(job_name="backfill_share"))
-            assert len(runs) == 2
-            assert {run.tags[WEIGHT] for run in runs} == {HEAVY}
+            asked, end = dg.RunsFilter(job_name="backfill_share"), time.monotonic() + 120
+            while not all(run.is_finished for run in instance.get_runs(asked)):
+                assert time.monotonic() < end, "waited in vain"
+                time.sleep(1)
+            runs = instance.get_runs(asked)
+        assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 2
+        assert {run.tags[WEIGHT] for run in runs} == {HEAVY}
     flights.hops()
     check(flights, sample.FILES)

@@ -47,6 +47,7 @@ def test_a_tables_page_tells_what_was_written_where_and_why(house: Road) -> None
     page = found["cleaned/flights"]
     assert (page["dagster/row_count"], page["added"], page["changed"], page["deleted"]) == (3, 3, 0, 0)
     assert page["objects_read"] == 2
+    assert (page["files_rewritten"], page["rows_copied"]) == (0, 0)
     assert page["files"] == 1
     assert 0 <= page["seconds_since_upload"] < 600
     assert page["summary"].startswith("**3 rows** (+3) in 1 files, ")
