@@ -45,7 +45,8 @@ from deltalake import write_deltalake
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake
 from lakehouse.landing import inbox, objects
-from lakehouse.landing.objects import Body, Bucket, Identity
+from lakehouse.landing.content import Body
+from lakehouse.landing.objects import Bucket, Identity
 from lakehouse.layers import raw
 from lakehouse.layers.ingest import ingest
 from lakehouse.local import aws
@@ -141,7 +142,7 @@ def by_raw(source: str, target: str, found: Sequence[Identity]) -> float:
     rows = [{**event, "key": one.key, "size": one.size} for one in found]
     inbox.open_inbox(lake).append(pl.DataFrame(rows, schema=inbox.SCHEMA))
     began = time.perf_counter()
-    ingest(lake, place(source), LINES)
+    ingest(lake, place(source), LINES, run=uuid.uuid4().hex)
     took = time.perf_counter() - began
     assert raw.heads(raw.open_raw(lake, "line")).collect().height == len(found)
     return took
