@@ -43,7 +43,7 @@ PULLS = {
     "metrics": set(),
     "dataset": {"polars", "dataframely", "numpy"},
     "lake": {"polars", "deltalake"},
-    "landing.readers": {"polars", "numpy", "botocore"},
+    "landing.readers": {"polars", "numpy"},
     "layers.cleaned": TABLES,
     "dynamodb.sync": TABLES,
     "ml.scoring": TABLES,

@@ -10,11 +10,29 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lakehouse.landing import packing
-from lakehouse.landing.objects import Body
 from lakehouse.landing.refusal import Unreadable
 
 PIECE = 8 << 20
 """Bytes that are read at once of what is not at hand."""
+
+
+class Interrupted(Exception):
+    """The service failed while an object was read: transient, whatever the object is."""
+
+
+class Body:
+    """The bytes of an object, as they come."""
+
+    def __init__(self, key: str, stream: Any) -> None:
+        self.key = key
+        self.stream = stream
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, as many as that unless it ends. Raises `Interrupted` where it breaks off."""
+        try:
+            return self.stream.read(size)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise Interrupted(f"{self.key}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 
+from lakehouse.landing.content import Body
+
 WHOLE = 64 << 20
 """Bytes of an object that are taken at once. A larger one is read as it comes."""
 GONE = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
@@ -56,25 +58,6 @@ class Version:
 
 class Unreachable(Exception):
     """This one object cannot be read now: forbidden, archived, encrypted by a key that we lack."""
-
-
-class Interrupted(Exception):
-    """The service failed while an object was read: transient, whatever the object is."""
-
-
-class Body:
-    """The bytes of an object, as they come."""
-
-    def __init__(self, key: str, stream: Any) -> None:
-        self.key = key
-        self.stream = stream
-
-    def read(self, size: int) -> bytes:
-        """The next bytes, as many as that unless it ends. Raises `Interrupted` where it breaks off."""
-        try:
-            return self.stream.read(size)  # type: ignore[no-any-return]
-        except Exception as error:
-            raise Interrupted(f"{self.key}: {error}") from error
 
 
 class Bucket:

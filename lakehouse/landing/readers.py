@@ -25,11 +25,10 @@ from lakehouse.landing.columnar import (
     read_orc,
     read_parquet,
 )
-from lakehouse.landing.content import Content, unwrapped
+from lakehouse.landing.content import Content, Interrupted, unwrapped
 from lakehouse.landing.delimited import CSV, read_csv
 from lakehouse.landing.lined import Lined
 from lakehouse.landing.markup import is_xml, read_xml
-from lakehouse.landing.objects import Interrupted
 from lakehouse.landing.records import NDJSON, PLAIN, read_json, read_lines, read_ndjson
 from lakehouse.landing.refusal import OWN, Unreadable
 from lakehouse.landing.workbook import NAMES as WORKBOOKS
@@ -132,8 +131,9 @@ def read_together(objects: Sequence[tuple[str, bytes]], form: Format | None = No
                 kinds.setdefault(chosen(content.suffix, content.begin, form), []).append((at, content.begin))
     for (reader, own), those in kinds.items():
         if len(those) > 1 and (lined := LINED.get(reader)):
-            for (at, _), rows in zip(those, lined.together([body for _, body in those], own), strict=True):
-                found[at] = rows
+            with suppress(Unreadable), _blamed():
+                for (at, _), rows in zip(those, lined.together([body for _, body in those], own), strict=True):
+                    found[at] = rows
     return found
 
 

@@ -17,9 +17,9 @@ import polars as pl
 from lakehouse.dataset import Dataset
 from lakehouse.formats import Excel, Format
 from lakehouse.landing import packing
-from lakehouse.landing.content import unwrapped
+from lakehouse.landing.content import Body, unwrapped
 from lakehouse.landing.events import ignorable
-from lakehouse.landing.objects import Body, Bucket, Identity, Unreachable
+from lakehouse.landing.objects import Bucket, Identity, Unreachable
 from lakehouse.landing.readers import Unreadable, read, read_content, read_pieces, read_together
 from lakehouse.landing.removals import REMOVED, Removal
 from lakehouse.landing.workbook import is_workbook, sheets

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lakehouse.formats import Csv
 from lakehouse.landing import content, lined, packing
-from lakehouse.landing.objects import Body, Interrupted
+from lakehouse.landing.content import Body, Interrupted
 from lakehouse.landing.readers import Unreadable, read, read_pieces, read_together
 
 mangled = st.text('a,"\n', max_size=40)

@@ -7,7 +7,8 @@ import pytest
 
 from lakehouse.lake import Table
 from lakehouse.landing import content, objects
-from lakehouse.landing.objects import Body, Bucket, Identity, Interrupted
+from lakehouse.landing.content import Body, Interrupted
+from lakehouse.landing.objects import Bucket, Identity
 from lakehouse.layers import ingest as verb
 from lakehouse.layers import raw, sheets
 from lakehouse_tests import sample
