@@ -58,6 +58,8 @@ class Work:
     quick: float
     goals: Sequence[Goal] = ()
     figure: str = "seconds"
+    sizes: Callable[[float], Sequence[float]] | None = None
+    """How large what each way meets is, where they do one thing at growing sizes."""
     rounds: int = 5
     cut: float = 120
     """Seconds after which a way is cut off, and gives no ratio."""

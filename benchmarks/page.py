@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.capacity import fit
 from benchmarks.measured import PEERS, Goal, Result, Work, told
 
 OURS = ("polars", "deltalake", "pyarrow", "boto3", "dagster")
@@ -55,7 +56,7 @@ def table(work: Work, results: Sequence[Result]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
         *[_line(one) for one in results],
     ]
-    goals = [_goal(goal, results) for goal in work.goals]
+    goals = [_goal(goal, results) for goal in work.goals] + _growth(work, results)
     settings = [f"- {w.name}: {w.settings}" for w in work.ways if w.settings]
     return lines + (["", *goals] if goals else []) + (["", *settings] if settings else [])
 
@@ -84,10 +85,22 @@ def ratio(goal: Goal, results: Sequence[Result]) -> float | None:
 def _goal(goal: Goal, results: Sequence[Result]) -> str:
     found = ratio(goal, results)
     by = "" if goal.figure == "seconds" else ", by processor time"
-    what = f"{goal.way} against {goal.other}{by}, wanted ≥ {goal.times:g} ×"
+    what = f"{goal.way} against {goal.other}{by}, wanted ≥ {goal.times:.2g} ×"
     if found is None:
         return f"- {what}: **no ratio**, one of them gave no figures."
     return f"- {what}: **{found:.2f} ×**, {'reached' if found >= goal.times else 'missed'}."
+
+
+def _growth(work: Work, results: Sequence[Result]) -> list[str]:
+    """By how much the work grows from its least size to its greatest, by a line through all of them."""
+    if work.sizes is None or not all(one.runs for one in results):
+        return []
+    sizes, told = work.sizes(results[0].size), []
+    for figure, by in (("processor", "processor time"), ("seconds", "the wall")):
+        line = fit([(size, one.median(figure)) for size, one in zip(sizes, results, strict=True)])
+        grown = (line.start + line.each * sizes[-1]) / (line.start + line.each * sizes[0])
+        told.append(f"{grown:.2f} × by {by}")
+    return [f"- From {sizes[0]:g} to {sizes[-1]:g}, by the slope over {len(sizes)} sizes: {', '.join(told)}."]
 
 
 def draw(work: Work, results: Sequence[Result], path: Path) -> list[str]:

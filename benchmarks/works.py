@@ -90,6 +90,7 @@ WORKS = [
             Goal(LAKES[2].name, LAKES[0].name, 1 / 1.3, "processor"),
             Goal(LAKES[2].name, LAKES[0].name, 1 / 1.3),
         ],
+        sizes=lambda most: (1, years.middle(most), most),
         cut=300,
     ),
     Work(
