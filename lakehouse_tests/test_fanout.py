@@ -265,8 +265,10 @@ def test_a_walk_that_comes_between_has_the_table_to_itself(prices: Road, monkeyp
     for number, objects in enumerate(portions[1:], 1):
         fanout._take(plan, number, heads.filter(pl.col("_object").is_in(objects)), lambda _: None)
 
-    def die(self: Table, *args: Any) -> None:
-        apply(self, *args)
+    def die(self: Table, *args: Any) -> Any:
+        stood = self.version
+        if (done := apply(self, *args)).version == stood:
+            return done
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Table, "apply", die)

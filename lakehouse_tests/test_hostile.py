@@ -82,7 +82,7 @@ def test_a_key_is_a_name_and_no_path(road: Road, tmp_path: Path) -> None:
     assert cleaned
     assert set(cleaned.scan().collect()["_object"]) == set(named)
     folders = {p.relative_to(tmp_path / "lake").parts[0] for p in (tmp_path / "lake").rglob("*")}
-    assert folders <= {"landing", "raw", "cleaned", "quarantine", "balance", "serving", "rejected"}
+    assert folders <= {"landing", "raw", "cleaned", "quarantine", "balance", "tally", "serving", "rejected"}
     after = {p for p in tmp_path.rglob("*") if (tmp_path / "lake") not in p.parents}
     assert after - before <= {tmp_path / "lake"}
     assert not Path("out").exists()

@@ -50,7 +50,8 @@ def test_every_reader_that_lags_beyond_retention_ends_where_the_others_do(road: 
         cleaned.clean(road.lake, dataset)
         cleaned.quarantine(road.lake, dataset)
     one = next(s for s in road.servings() if s.name == "carrier_punctuality")
-    lapse(road, "cleaned/flights", "serving/carrier_punctuality")
+    lapse(road, "cleaned/flights", "tally/carrier_punctuality")
+    lapse(road, "cleaned/airlines", "serving/carrier_punctuality")
     serving.serve(road.lake, one, road.datasets)
     forget(road, "serving/carrier_punctuality")
     assert publish(road.lake, one, road.items(one)) is not None

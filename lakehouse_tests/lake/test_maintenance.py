@@ -76,7 +76,7 @@ def test_every_cursor_outlives_compaction_checkpoint_and_vacuum(lake: Lake) -> N
     age(lake, "source")
     (done,) = maintain([source(lake)])
     assert done.compacted
-    assert done.removed > CROWD
+    assert done.removed >= CROWD
     maintain([source(lake)])
     assert [source(lake).cursor(c.source) for c in cursors] == cursors
 

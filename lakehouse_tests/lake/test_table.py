@@ -126,7 +126,7 @@ def test_a_written_file_is_no_part_of_its_table_until_an_append_adds_it(tmp_path
     files = [made.write(pl.DataFrame({"v": [n], "w": [str(n)]}), ["v"], {"p": "a"}) for n in (1, 2)]
     assert made.scan().collect().is_empty()
     made.append(pl.DataFrame({"p": ["b"], "v": [3]}), written=files[:1])
-    assert made.scan().sort("v").select("p", "v", "w").rows() == [("a", 1, "1"), ("b", 3, None)]
+    assert made.scan().sort("v").select("p", "v", "w").collect().rows() == [("a", 1, "1"), ("b", 3, None)]
 
 
 ANY = pl.DataFrame(
