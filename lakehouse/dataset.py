@@ -263,6 +263,8 @@ def check(found: Sequence[Dataset]) -> dict[str, Dataset]:
         for upstream in serving.upstreams:
             if upstream not in datasets:
                 raise DeclarationError(f"{serving.name} reads {upstream}, which no dataset declares")
+        if tally and serving.group in {*tally.keys} - {*datasets[tally.upstream].contract.column_names()}:
+            raise DeclarationError(f"{serving.name}: its group {serving.group} is no column of {tally.upstream}")
     return datasets
 
 

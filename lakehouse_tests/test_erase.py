@@ -492,3 +492,34 @@ def test_a_held_table_whose_columns_have_other_names_forgets_too(road: Road) -> 
     erase(site(road), subject(road.lake, "mail", ANN))
     assert rows(road, "cleaned/visits", "id") == [(2,)]
     assert leftovers(road, ANN) == []
+
+
+class Call(dy.Schema):
+    """One call. The phone is a number, whatever zeros it is written with."""
+
+    number = dy.Int64(primary_key=True)
+    phone = dy.Int64()
+    customer = dy.String()
+
+
+@pytest.mark.slow
+def test_an_erased_row_leaves_cleaned_though_its_generation_stays(road: Road) -> None:
+    road = replace(road, datasets=check([Dataset("calls", "calls/**", Call)]))
+    header = b"number,phone,customer\n"
+    for key, body in {
+        "calls/0.csv": b"1,11,bob\n",
+        "calls/1.csv": b"1,12,ann\n2,0491777,carl\n3,13,bob\n",
+    }.items():
+        road.bucket.put(key, header + body)
+        time.sleep(1.1)
+    road.announce("calls/0.csv", "calls/1.csv")
+    road.hops()
+    site = Site(road.lake, road.bucket, road.datasets, [], road.items)
+    for column, value in (("customer", "ann"), ("phone", "0491777")):
+        erase(site, subject(road.lake, column, value))
+        road.hops()
+    table = road.lake.open("cleaned/calls")
+    assert table is not None
+    rows = table.scan().select("number", "phone", "customer").sort("number").collect().rows()
+    assert rows == [(1, 11, "bob"), (3, 13, "bob")]
+    assert balance.unbalanced(road.lake, road.datasets["calls"]).is_empty()

@@ -295,3 +295,29 @@ def test_of_a_plan_taken_up_again_no_portion_counts_that_another_emptied(prices:
     fanout.begin(lake, PRICES)
     fanout.carry(lake, PRICES)
     assert tables(lake) == before
+
+
+class Exact(Price):
+    """Prices with a fraction."""
+
+    price = dy.Float64(nullable=False, max=99)
+
+
+def test_a_plan_taken_up_again_by_another_contract_is_begun_in_its_types(prices: Road) -> None:
+    lake, exact = beside(prices.lake), replace(PRICES, contract=Exact)
+    fanout.begin(lake, PRICES)
+    fanout.begin(lake, exact)
+    fanout.carry(lake, exact)
+    assert cleaned(lake).kinds["price"] == pl.Float64
+    assert cleaned(lake).cursor("raw/prices") is not None
+
+
+def test_a_plan_whose_raw_can_no_longer_be_read_is_begun_anew(prices: Road) -> None:
+    lake, before = beside(prices.lake), tables(prices.lake)
+    fanout.begin(lake, PRICES)
+    source = raw.open_raw(prices.lake, "prices")
+    source.delta.optimize.compact()
+    source.delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+    assert fanout.joined(lake, PRICES) is None
+    backfill(prices.lake, PRICES, workers=2)
+    level(prices.lake, before)

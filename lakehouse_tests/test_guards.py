@@ -48,6 +48,34 @@ def swap(name: str, file: str, old: str, new: str, test: str) -> Mutation:
 
 MUTATIONS = [
     swap(
+        "a head that is told anew is taken for a new one",
+        "layers/cleaned.py",
+        'bool((told[CHANGE] == "insert").all()) and ',
+        "",
+        "test_erase.py::an_erased_row_leaves_cleaned_though_its_generation_stays",
+    ),
+    swap(
+        "a plan begins in the types of old code",
+        "layers/fanout.py",
+        "follower.empty(dataset), [plan, none], follower.partition_by(dataset)",
+        "table.scan().head(0).collect(), [plan, none]",
+        "test_fanout.py::a_plan_taken_up_again_by_another_contract_is_begun_in_its_types",
+    ),
+    swap(
+        "three objects are read alone at once",
+        "layers/ingest.py",
+        "1 if failures > 1 else max(1, raw_layer.BATCH >> 4 * failures)",
+        "max(1, raw_layer.BATCH >> 4 * failures)",
+        "test_poison.py::an_object_is_read_alone_however_many_are_taken_at_once",
+    ),
+    swap(
+        "files that a writer still means to commit are deleted",
+        "lake/oblivion.py",
+        "    table.append(table.scan().head(0).collect(), marks={FORGOTTEN: table.mark(FORGOTTEN) or 0})\n",
+        "",
+        "lake/test_oblivion.py::who_has_written_files_for_too_long_is_refused_before_they_are_deleted",
+    ),
+    swap(
         "no look at the last head",
         "layers/generation.py",
         'return last["_state"] not in (*REMOVED, *PASSING) and is_of(found, last, reading)',
@@ -320,7 +348,7 @@ MUTATIONS = [
         "an overwritten record stands on",
         "layers/history.py",
         '_ended=pl.max_horizontal("_until", "_later")',
-        '_ended=pl.lit(None, TIME)',
+        "_ended=pl.lit(None, TIME)",
         f"{TIMELINES}::as_of_any_moment_history_is_what_cleaned_was[keep-250]",
     ),
     swap(
@@ -646,7 +674,7 @@ MUTATIONS = [
     swap(
         "a stretch that was cut off counts as compared",
         "landing/reconcile.py",
-        "        _leave(lake, scope, upto or \"\")\n",
+        '        _leave(lake, scope, upto or "")\n',
         "",
         "landing/test_reconcile.py::a_call_that_was_cut_off_is_taken_up_where_it_stopped",
     ),
@@ -674,7 +702,7 @@ MUTATIONS = [
     swap(
         "a new contract's refusals of old files expire at once",
         "layers/retention.py",
-        'if until < (target.mark(JUDGED) or 0):',
+        "if until < (target.mark(JUDGED) or 0):",
         "if False:",
         "layers/test_retention.py::what_was_just_refused_of_an_old_file_waits_its_time",
     ),

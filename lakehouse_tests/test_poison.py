@@ -255,3 +255,25 @@ def test_code_that_raises_on_everything_empties_nothing(road: Road) -> None:
     with pytest.raises(ValueError, match="not today"):
         cleaned.clean(road.lake, flights)
     assert cleaned.open_cleaned(road.lake, road.datasets["flights"]).scan().collect().height == len(GOOD)
+
+
+def test_an_object_is_read_alone_however_many_are_taken_at_once(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the death of one costs is held against no other."""
+    files = {f"flights/{n}.csv": sample.flights(("AA", n, 1)) for n in (1, 2, 3)}
+    land(road, files)
+    road.announce(*files)
+    get = Bucket.get
+
+    def deadly(self: Bucket, key: str) -> Any:
+        if key == "flights/3.csv":
+            raise KeyboardInterrupt
+        return get(self, key)
+
+    monkeypatch.setattr(Bucket, "get", deadly)
+    monkeypatch.setattr(ingest, "_spare", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        ingest.ingest(road.lake, road.bucket, road.datasets["flights"], run="r", failures=2)
+    heads = raw.last_heads(raw.open_raw(road.lake, "flights")).select("_object", "_state").collect()
+    assert dict(heads.iter_rows()) == dict(zip(files, ("read", "read", "trying"), strict=True))

@@ -6,6 +6,7 @@ gives of them, which is all that comes through this process.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -90,6 +91,9 @@ def _told(error: Exception) -> str:
 @cache
 def session(engine: str) -> SparkSession:
     """A session that reckons in UTC. It lasts as long as the process, as does a server that is started here."""
+    main = sys.modules["__main__"]
+    if not hasattr(main, "__file__"):  # pyspark takes a main module without a file for its own doctests, and exits
+        main.__file__ = sys.executable
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         from pyspark.sql.connect.client.retries import DefaultPolicy

@@ -146,7 +146,12 @@ def _decided(
     if desired.new or desired.begins or not target.retyped(desired.rows):
         return desired, news
     news = [News(one.source, None) for one in news]
-    return work(target, news), news
+    desired = work(target, news)
+    if not desired.begins and target.retyped(desired.rows):
+        raise TypeError(
+            f"{target.name}: rows of other types than the table's, which a merge would cast in silence"
+        )
+    return desired, news
 
 
 def _tidied(target: Table, committed: int) -> int:
@@ -289,7 +294,7 @@ def _asked(target: Table, desired: Desired, key: Sequence[str]) -> tuple[pl.Data
         return difference(target, desired, key)
     lacking = {c: kind for c, kind in target.kinds.items() if c not in desired.rows.columns}
     rows = desired.rows.with_columns(pl.lit(None, dtype=kind).alias(c) for c, kind in lacking.items())
-    return rows, desired.scope.join(rows, on=list(key), how="anti")
+    return rows, desired.scope.join(rows, on=list(key), how="anti", nulls_equal=True)
 
 
 def difference(target: Table, desired: Desired, key: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -307,5 +312,5 @@ def difference(target: Table, desired: Desired, key: Sequence[str]) -> tuple[pl.
     if fresh:
         grown = rows.filter(pl.any_horizontal(pl.col(fresh).is_not_null()))
         upserts = pl.concat([upserts, grown]).unique(subset=list(key), keep="first", maintain_order=True)
-    deletes = there.select(key).join(rows, on=list(key), how="anti")
+    deletes = there.select(key).join(rows, on=list(key), how="anti", nulls_equal=True)
     return upserts, deletes

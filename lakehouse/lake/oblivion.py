@@ -112,7 +112,10 @@ def forget(table: Table, holds: Judge, *, fenced: bool) -> Forgotten:
 
 
 def stray(table: Table) -> int:
-    """Delete what writers left that were refused by a table that forgot: within `RETENTION`, after `ALIVE`."""
+    """Delete what writers left that were refused by a table that forgot: within `RETENTION`, after `ALIVE`.
+
+    By a commit first: a writer who looked before it, and has written files for so long, is refused.
+    """
     if time.time() - (table.mark(FORGOTTEN) or 0) > RETENTION.total_seconds():
         return 0
     store, live = _store(table), _live(table)
@@ -120,6 +123,7 @@ def stray(table: Table) -> int:
     old = [one.path for one in files if time.time() - one.mtime.timestamp() > ALIVE]
     if not old:
         return 0
+    table.append(table.scan().head(0).collect(), marks={FORGOTTEN: table.mark(FORGOTTEN) or 0})
     table.delta.create_checkpoint()
     gone = {*old} - _told(store, table.version, [one.path for one in _listed(store) if COMMIT.fullmatch(one.path)])
     for path in gone:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction, write_deltalake
@@ -277,6 +278,13 @@ class Table:
         return int(pl.DataFrame(self.delta.get_add_actions(flatten=True))["num_records"].sum())
 
     @property
+    def there(self) -> bool:
+        """Whether every file of this version is still in the store."""
+        paths = [unquote(path) for path in pl.DataFrame(self.delta.get_add_actions(flatten=True))["path"]]
+        files = DeltaFileSystemHandler.from_table(self.delta._table).get_file_info(paths)
+        return all(one.is_file for one in files)
+
+    @property
     def size(self) -> Size:
         """What lies in the store now, by a listing."""
         there = DeltaFileSystemHandler.from_table(self.delta._table).get_file_info_selector("", recursive=True)
@@ -462,12 +470,12 @@ class Table:
     ) -> Applied:
         """Write `upserts`, remove the keys in `deletes`, with cursors and marks: one commit.
 
-        Both hold at most one row a key; keys hold no null, and need not be there. What stands as it is to stand is
-        left alone. With nothing to write the cursors move by an empty append, since a merge that changes nothing
-        makes no commit; or, if `idle`, nothing is committed then. Not streamed, because only then does the merge
-        skip the files whose statistics or partitions lie outside the keys; bounds of our own add nothing to that.
-        New columns join the schema by a commit before it: a merge that brings a time without a zone into it is
-        refused.
+        Both hold at most one row a key; a null is like a null, and keys need not be there. What stands as it is to
+        stand is left alone. With nothing to write the cursors move by an empty append, since a merge that changes
+        nothing makes no commit; or, if `idle`, nothing is committed then. Not streamed, because only then does the
+        merge skip the files whose statistics or partitions lie outside the keys; bounds of our own add nothing to
+        that. New columns join the schema by a commit before it: a merge that brings a time without a zone into it
+        is refused.
         """
         nothing = upserts.is_empty() and deletes.is_empty()
         told = {} if nothing else self._merge(upserts, deletes, key, cursors, marks)
@@ -492,7 +500,7 @@ class Table:
             how="diagonal",
         )
         values = {c: f"s.`{c}`" for c in upserts.columns}
-        match = " AND ".join(f"t.`{k}` = s.`{k}`" for k in key)
+        match = " AND ".join(_same(k, nulls=bool(source[k].null_count())) for k in key)
         other = " OR ".join(f"(t.`{c}` IS DISTINCT FROM s.`{c}`)" for c in upserts.columns if c not in key)
         commit = _commit(cursors, marks)
         try:
@@ -515,6 +523,12 @@ class Table:
         except CommitFailedError as error:
             raise Conflict(str(error)) from error
         return told
+
+
+def _same(key: str, nulls: bool) -> str:
+    """That a key's column is alike on both sides. Told of nulls only where there are some: it hides bounds."""
+    alike = f"t.`{key}` = s.`{key}`"
+    return f"({alike} OR (t.`{key}` IS NULL AND s.`{key}` IS NULL))" if nulls else alike
 
 
 def _commit(cursors: Iterable[Cursor], marks: Mapping[str, int] = NONE) -> CommitProperties:

@@ -54,7 +54,12 @@ def _weighed(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     return taken.desired(target, frame)
 
 
-BALANCE = Follower(lambda lake, dataset: open_balance(lake, dataset.name), _weighed, lambda _: ["_object"])
+BALANCE = Follower(
+    lambda lake, dataset: open_balance(lake, dataset.name),
+    _weighed,
+    lambda _: ["_object"],
+    lambda _: pl.DataFrame(schema=COUNTS),
+)
 
 
 def _count(rows: pl.DataFrame, label: str) -> pl.DataFrame:

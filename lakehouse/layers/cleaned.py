@@ -16,7 +16,7 @@ from lakehouse.dataset import Dataset
 from lakehouse.engines import EngineFailed, NotPortable, compute
 from lakehouse.lake import Desired, Hopped, Lake, News, Table
 from lakehouse.lake.scope import within
-from lakehouse.lake.table import schema, stamp, storable
+from lakehouse.lake.table import CHANGE, schema, stamp, storable
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.columns import Ledger, columns
 from lakehouse.layers.portion import Follower, Portion, bounded, portion
@@ -96,7 +96,7 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     anew = taken.first or retyped
     stood = batch.clear().lazy() if retyped else target.scan()
     batch = batch if anew else _beside(batch, target)
-    held = batch.clear() if _unheard(taken, read) else _like(batch, stood.filter(taken.held()))
+    held = batch.clear() if _unheard(taken, news, read) else _like(batch, stood.filter(taken.held()))
     scope = pl.concat([batch, held]).select(dataset.keys).unique()
     believed = pl.col("_object").is_in(taken.past) if taken.whole else ~taken.held()
     rest = within(stood if retyped else target.near(scope), scope).filter(believed)
@@ -109,10 +109,16 @@ def _cleaned(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     return Desired(rows, scope, more=not taken.last, first=taken.first), taken.after
 
 
-def _unheard(taken: Portion, read: pl.DataFrame) -> bool:
-    """Whether these objects said nothing before: what stands of them is what they say now."""
+def _unheard(taken: Portion, news: News, read: pl.DataFrame) -> bool:
+    """Whether these objects said nothing before: what stands of them is what they say now.
+
+    A head that is told anew, as erasing does it, had records before, of the same generation.
+    """
+    if news.changes is None or taken.whole:
+        return False
+    told = news.changes.filter(pl.col("_object").is_in(taken.objects))
     first = read.filter(pl.col("_generation") == 1)["_object"].unique()
-    return not taken.whole and {*taken.objects} <= {*first}
+    return bool((told[CHANGE] == "insert").all()) and {*taken.objects} <= {*first}
 
 
 def _forbid(dataset: Dataset, news: News, taken: Portion, parts: Split) -> None:
@@ -178,8 +184,10 @@ def _quarantined(dataset: Dataset, target: Table, news: News, after: str) -> tup
     return taken.desired(target, bad)
 
 
-CLEANED = Follower(open_cleaned, _cleaned, lambda dataset: dataset.keys, lambda dataset: dataset.partitions)
-QUARANTINE = Follower(open_quarantine, _quarantined, lambda _: ["_object", "_record"])
+CLEANED = Follower(open_cleaned, _cleaned, lambda dataset: dataset.keys, empty, lambda dataset: dataset.partitions)
+QUARANTINE = Follower(
+    open_quarantine, _quarantined, lambda _: ["_object", "_record"], lambda _: pl.DataFrame(schema=BAD)
+)
 
 
 def judge(dataset: Dataset) -> int:

@@ -93,20 +93,23 @@ def begin(lake: Lake, dataset: Dataset) -> None:
             if _followed(table, source):
                 break
             version = _planned(table, source, dataset)
-            if version == source.version or (version is not None and not found and _reached(source, version)):
+            if version is not None and version != source.version and not found:
+                source = _at(lake, dataset, version) or source
+            if version == source.version:
                 found = True
                 break
             with suppress(Conflict):
-                _empty(table, source, dataset)
+                _empty(table, source, dataset, FOLLOWERS[layer])
 
 
-def _reached(source: Table, version: int) -> bool:
-    """Load an earlier version of raw; False if its log does not reach back."""
+def _at(lake: Lake, dataset: Dataset, version: int) -> Table | None:
+    """Raw as its targets follow it, at a version; None where its log, or a file of it, is gone."""
+    source = by_heads(raw_layer.open_raw(lake, dataset.name))
     try:
         source.delta.load_as_version(version)
     except DeltaError:
-        return False
-    return True
+        return None
+    return source if source.there else None
 
 
 def _code(dataset: Dataset) -> str:
@@ -114,10 +117,11 @@ def _code(dataset: Dataset) -> str:
     return f"{dataset.fingerprint} {raw_layer.BATCH} {raw_layer.BYTES}"
 
 
-def _empty(table: Table, source: Table, dataset: Dataset) -> None:
+def _empty(table: Table, source: Table, dataset: Dataset, follower: Follower) -> None:
+    """Begin a plan: without rows, in the columns and partitions of today's code."""
     plan = cursor_at(replace(source, name=f"{source.name}#plan", part=None), _code(dataset))
     none = replace(unread(source, dataset.fingerprint), version=PLANNED)
-    table.overwrite(table.scan().head(0).collect(), [plan, none])
+    table.overwrite(follower.empty(dataset), [plan, none], follower.partition_by(dataset))
 
 
 def _followed(table: Table, source: Table) -> bool:
@@ -146,8 +150,10 @@ def joined(lake: Lake, dataset: Dataset) -> Plan | None:
         table = FOLLOWERS[layer].open(lake, dataset)
         version, since = _planned(table, source, dataset), table.mark(BUILT)
         if version is not None and since is not None:
-            source.delta.load_as_version(version)
-            built[layer] = since
+            past = _at(lake, dataset, version)
+            if past is None:
+                return None
+            source, built[layer] = past, since
     return Plan(dataset, lake, source, built) if built else None
 
 

@@ -39,8 +39,12 @@ def name(dataset: str) -> str:
 
 
 def open_history(lake: Lake, dataset: Dataset) -> Table:
+    return lake.open(name(dataset.name)) or lake.ensure(name(dataset.name), _empty(dataset).schema)
+
+
+def _empty(dataset: Dataset) -> pl.DataFrame:
     kinds = _none(dataset).schema | dict(zip(SPAN, (TIME, TIME, pl.Boolean()), strict=True))
-    return lake.open(name(dataset.name)) or lake.ensure(name(dataset.name), pl.Schema(kinds))
+    return pl.DataFrame(schema=kinds)
 
 
 def _none(dataset: Dataset) -> pl.DataFrame:
@@ -76,7 +80,7 @@ def _tracked(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     return Desired(rows_now, scope, more=not taken.last, first=taken.first), taken.after
 
 
-HISTORY = Follower(open_history, _tracked, lambda _: [*RECORD, "valid_from"])
+HISTORY = Follower(open_history, _tracked, lambda _: [*RECORD, "valid_from"], _empty)
 
 
 def _like(none: pl.DataFrame, rows: pl.LazyFrame) -> pl.DataFrame:

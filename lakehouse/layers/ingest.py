@@ -63,7 +63,7 @@ def ingest(lake: Lake, bucket: Bucket, dataset: Dataset, *, run: str = "", failu
     that says so: an object that twice killed the process that read it is refused, and the dataset moves on. A
     run that fails and lives takes that head back, so that nothing is held against an object but deaths.
     """
-    pace = Pace(run, max(1, raw_layer.BATCH >> 4 * failures), alone=failures > 1)
+    pace = Pace(run, 1 if failures > 1 else max(1, raw_layer.BATCH >> 4 * failures), alone=failures > 1)
     _recall(lake, dataset.name)
     try:
         return walk(

@@ -11,7 +11,7 @@ from lakehouse.lake.glance import Glance
 from lakehouse.lake.hop import cursor_at, lags
 from lakehouse.layers import raw, undeclared
 from lakehouse.layers.portion import by_heads
-from lakehouse.layers.serving import awaits, behind, steps
+from lakehouse.layers.serving import awaits, steps
 from lakehouse.layers.tables import of_raw
 
 Items = Callable[[Serving], ItemTable]
@@ -56,9 +56,8 @@ def _first(
     cleaned = lake.open(f"cleaned/{dataset.name}")
     assert cleaned is not None
     for serving in servings_of(datasets, dataset.name):
-        table = lake.open(f"serving/{serving.name}")
-        held = table is not None and table.held
-        if behind(lake, serving, cleaned) and not held and not awaits(lake, serving):
+        hops = steps(lake, serving, cleaned)
+        if any(_waits(lake.open(name), source, code) for name, source, code in hops) and not awaits(lake, serving):
             return f"serving/{serving.name}"
     for serving in servings_of(datasets, dataset.name):
         table = lake.open(f"serving/{serving.name}")

@@ -49,11 +49,14 @@ class Portion:
 
 @dataclass(frozen=True)
 class Follower:
-    """A target of raw: how it is opened, what a portion of raw makes of it, by what it is keyed and lies apart."""
+    """A target of raw: how it is opened, what a portion of raw makes of it, by what it is keyed, what it is empty,
+    and by what its rows lie apart.
+    """
 
     open: Callable[[Lake, Dataset], Table]
     work: Callable[[Dataset, Table, News, str], tuple[Desired, str]]
     key: Callable[[Dataset], Sequence[str]]
+    empty: Callable[[Dataset], pl.DataFrame]
     partition_by: Callable[[Dataset], Sequence[str] | None] = lambda _: None
 
     def follow(self, lake: Lake, dataset: Dataset) -> Hopped:

@@ -32,7 +32,7 @@ def serve(lake: Lake, serving: Serving, datasets: dict[str, Dataset]) -> Hopped:
         made = target()
         return Hopped(made.name, version=made.version)
     if serving.over:
-        tally.count(lake, serving, serving.over, open_cleaned(lake, datasets[serving.over.upstream]))
+        tally.count(lake, serving, serving.over, partial(open_cleaned, lake, datasets[serving.over.upstream]))
     return hop(
         target,
         [partial(_source, lake, serving, datasets[name]) for name in serving.upstreams],
@@ -48,10 +48,9 @@ def sources(lake: Lake, serving: Serving, datasets: dict[str, Dataset]) -> list[
 
 
 def _source(lake: Lake, serving: Serving, dataset: Dataset) -> Table:
-    cleaned = open_cleaned(lake, dataset)
     if serving.over is None or dataset.name != serving.over.upstream:
-        return cleaned
-    return tally.open_tally(lake, serving, serving.over, cleaned)
+        return open_cleaned(lake, dataset)
+    return tally.open_tally(lake, serving, serving.over, partial(open_cleaned, lake, dataset))
 
 
 def steps(lake: Lake, serving: Serving, cleaned: Table) -> list[tuple[str, Table, str]]:

@@ -1,5 +1,7 @@
 """A table forgets what stood there before, beside whoever is writing."""
 
+import os
+import time
 from pathlib import Path
 
 import polars as pl
@@ -86,3 +88,16 @@ def test_what_a_refused_writer_leaves_goes_with_the_next_maintenance(
     maintain([opened(lake)])
     assert opened(lake).scan().collect()["k"].to_list() == ["bob"]
     assert len([path for path in strays if path.exists()]) == 1
+
+
+def test_who_has_written_files_for_too_long_is_refused_before_they_are_deleted(lake: Lake) -> None:
+    forget(opened(lake), is_ann, fenced=True)
+    slow = opened(lake)
+    written = slow.write(pl.DataFrame({"k": ["eve"]}), ["k"], {})
+    then = time.time() - oblivion.ALIVE - 1
+    for path in Path(lake.root).rglob("*.parquet"):
+        os.utime(path, (then, then))
+    maintain([opened(lake)])
+    with pytest.raises(Conflict):
+        slow.append(ROWS.clear(), CURSOR, written=[written])
+    assert opened(lake).scan().collect()["k"].to_list() == ["bob"]

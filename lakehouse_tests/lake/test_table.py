@@ -172,3 +172,14 @@ def test_an_upsert_tells_what_it_wrote_anew_and_what_it_copied(tmp_path: Path) -
     done = table.apply(frame("integer", range(8, 11), 1), none, ["k"])
     assert (done.inserted, done.updated, done.deleted) == (0, 3, 0)
     assert (done.rewritten, done.copied) == (2, 17)
+
+
+def test_a_null_in_a_key_is_one_key(tmp_path: Path) -> None:
+    lake, none = Lake(str(tmp_path)), pl.DataFrame(schema={"k": pl.String})
+    for value in (1, 2):
+        rows = pl.DataFrame({"k": [None, "a"], "v": [value, value]})
+        lake.ensure("t", rows.schema, key=["k"]).apply(rows, none, ["k"])
+    table = lake.ensure("t", rows.schema, key=["k"])
+    assert table.scan().sort("k").collect().rows() == [(None, 2), ("a", 2)]
+    table.apply(rows.clear(), pl.DataFrame({"k": [None]}, schema=none.schema), ["k"])
+    assert table.scan().collect().rows() == [("a", 2)]

@@ -1,7 +1,10 @@
 """Tallies, held against what their function says of all rows at once."""
 
 import random
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import dataframely as dy
@@ -137,7 +140,7 @@ def test_a_tally_lags_with_its_table_until_both_have_read(lake: Lake) -> None:
     cleaned = open_cleaned(lake, DATASETS["sales"])
     assert behind(lake, SOLD, cleaned)
     assert [distance(lake, *one) for one in steps(lake, SOLD, cleaned)] == [1, 0]
-    tally.count(lake, SOLD, TALLY, cleaned)
+    tally.count(lake, SOLD, TALLY, lambda: cleaned)
     assert behind(lake, SOLD, cleaned)
     assert [distance(lake, *one) for one in steps(lake, SOLD, cleaned)] == [0, 1]
     serve(lake, SOLD, DATASETS)
@@ -150,7 +153,7 @@ def test_a_column_that_cannot_be_added_up_is_refused(lake: Lake) -> None:
 
     other = Serving(sold, key="shop", over=Tally(mean, key=["shop"], group="shop"))
     with pytest.raises(ValueError, match="amount is neither a whole number nor a time"):
-        tally.open_tally(Lake(f"{lake.root}/other"), other, other.over, open_cleaned(lake, DATASETS["sales"]))  # type: ignore[arg-type]
+        tally.open_tally(Lake(f"{lake.root}/other"), other, other.over, partial(open_cleaned, lake, DATASETS["sales"]))  # type: ignore[arg-type]
 
 
 def test_a_table_over_a_tally_that_it_does_not_take_is_refused() -> None:
@@ -163,3 +166,49 @@ def test_a_tally_whose_group_is_no_part_of_its_key_is_refused() -> None:
     wrong = Serving(sold, key="shop", over=Tally(by_item, key=["shop", "item"], group="at"))
     with pytest.raises(DeclarationError, match="its group at is not in its key"):
         check([Dataset(name="sales", landing="sales/*.csv", contract=Sale, serving=[wrong])])
+
+
+def in_shops(sales: pl.LazyFrame) -> pl.LazyFrame:
+    return sales.group_by("shop").agg(amount=pl.col("amount").first())
+
+
+def twice(sales: pl.LazyFrame) -> pl.LazyFrame:
+    return sales.select("shop", number="item")
+
+
+def by_hour(sales: pl.LazyFrame) -> pl.LazyFrame:
+    return sales.group_by("shop").agg(hour=pl.col("at").dt.time().max())
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (in_shops, "amount has nulls"),
+        (twice, r"\['shop'\] is not unique"),
+        (by_hour, "hour is neither a whole number nor a time"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_cannot_be_added_up_is_refused_before_anything_is_written(
+    tmp_path: Path, function: Callable[[pl.LazyFrame], pl.LazyFrame], reason: str
+) -> None:
+    lake, made = Lake(str(tmp_path)), Tally(function, key=["shop"], group="shop")
+    put(lake, sales(range(6)).with_columns(amount=pl.lit(None, pl.Int64)))
+    with pytest.raises(ValueError, match=reason):
+        tally.count(lake, replace(SOLD, over=made), made, partial(open_cleaned, lake, DATASETS["sales"]))
+    counted = lake.open("tally/sold")
+    assert counted is None or counted.scan().collect().is_empty()
+
+
+def daily(by_day: pl.LazyFrame) -> pl.LazyFrame:
+    return by_day.group_by("day").agg(pl.col("n").sum())
+
+
+def by_day(sales: pl.LazyFrame) -> pl.LazyFrame:
+    return sales.group_by("shop", day=pl.col("at").dt.date()).agg(n=pl.len())
+
+
+def test_a_group_that_only_the_tally_has_is_refused() -> None:
+    over = Serving(daily, key="day", group="day", over=Tally(by_day, key=["shop", "day"], group="shop"))
+    with pytest.raises(DeclarationError, match="its group day is no column of sales"):
+        check([replace(DATASETS["sales"], serving=[over])])
