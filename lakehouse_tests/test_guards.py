@@ -186,7 +186,7 @@ MUTATIONS = [
     swap(
         "vanished keys stay",
         "lake/hop.py",
-        'deletes = there.select(key).join(rows, on=list(key), how="anti")',
+        'deletes = there.select(key).join(rows, on=list(key), how="anti", nulls_equal=True)',
         "deletes = there.select(key).clear()",
         f"{HOP}::a_hop_carries_inserts_updates_and_deletes",
     ),

@@ -151,9 +151,11 @@ def test_a_column_that_cannot_be_added_up_is_refused(lake: Lake) -> None:
     def mean(sales: pl.LazyFrame) -> pl.LazyFrame:
         return sales.group_by("shop").agg(pl.col("amount").mean())
 
-    other = Serving(sold, key="shop", over=Tally(mean, key=["shop"], group="shop"))
+    made = Tally(mean, key=["shop"], group="shop")
+    other = Serving(sold, key="shop", over=made)
+    source = partial(open_cleaned, lake, DATASETS["sales"])
     with pytest.raises(ValueError, match="amount is neither a whole number nor a time"):
-        tally.open_tally(Lake(f"{lake.root}/other"), other, other.over, partial(open_cleaned, lake, DATASETS["sales"]))  # type: ignore[arg-type]
+        tally.open_tally(Lake(f"{lake.root}/other"), other, made, source)
 
 
 def test_a_table_over_a_tally_that_it_does_not_take_is_refused() -> None:
