@@ -186,8 +186,8 @@ MUTATIONS = [
     swap(
         "vanished keys stay",
         "lake/hop.py",
-        'deletes = there.select(key).join(rows, on=list(key), how="anti", nulls_equal=True)',
-        "deletes = there.select(key).clear()",
+        'return rows, desired.scope.join(rows, on=list(key), how="anti", nulls_equal=True)',
+        "return rows, desired.scope.clear()",
         f"{HOP}::a_hop_carries_inserts_updates_and_deletes",
     ),
     swap(
