@@ -148,7 +148,7 @@ def _decided(
     news = [News(one.source, None) for one in news]
     desired = work(target, news)
     if not desired.begins and target.retyped(desired.rows):
-        raise TypeError(
+        raise ValueError(
             f"{target.name}: rows of other types than the table's, which a merge would cast in silence"
         )
     return desired, news
