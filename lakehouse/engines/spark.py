@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import narwhals as nw
 import polars as pl
@@ -92,9 +93,8 @@ def _told(error: Exception) -> str:
 def session(engine: str) -> SparkSession:
     """A session that reckons in UTC. It lasts as long as the process, as does a server that is started here."""
     main = sys.modules["__main__"]
-    if not hasattr(main, "__file__"):  # pyspark takes a main module without a file for its own doctests, and exits
-        main.__file__ = sys.executable
-    with warnings.catch_warnings():
+    named = patch.object(main, "__file__", getattr(main, "__file__", sys.executable), create=True)
+    with named, warnings.catch_warnings():  # without a file, pyspark takes it for its own doctests, and exits
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         from pyspark.sql.connect.client.retries import DefaultPolicy
         from pyspark.sql.connect.session import SparkSession as Session
