@@ -21,7 +21,7 @@ from lakehouse.local import aws
 from lakehouse.settings import Settings, client
 
 ROOT = Path(__file__).parents[2]
-WAIT = 90
+WAIT = 180
 WATCH_SECONDS = 3
 LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries {
     name locationOrLoadError { ... on PythonError { className } } } } } }"""

@@ -51,7 +51,7 @@ def ask(address: str, query: str, **variables: str) -> Any:
 
 
 def first_tick(address: str) -> dict[str, Any]:
-    end = time.monotonic() + 90
+    end = time.monotonic() + 180
     while time.monotonic() < end:
         with suppress(OSError, LookupError, TypeError):
             (entry,) = ask(address, LOCATION)["workspaceOrError"]["locationEntries"]

@@ -36,7 +36,7 @@ def lakehouse(home: Path, *words: str, code: int = 0) -> str:
     command = [sys.executable, "-m", "lakehouse.cli", *words]
     mine = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAKEHOUSE_", "DAGSTER_"))}
     mine["LAKEHOUSE_HOME"] = str(home)
-    done = subprocess.run(command, env=mine, check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=mine, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 

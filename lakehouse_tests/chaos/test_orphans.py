@@ -25,7 +25,7 @@ RETENTION = 7 * 86_400
 def walk(road: Road, table: str) -> int:
     places = [road.lake.root, road.bucket.name, road.queue.url, road.prefix]
     command = [sys.executable, "-m", "lakehouse_tests.chaos.orphan_worker", table, *places]
-    return subprocess.run(command, check=False, timeout=120).returncode
+    return subprocess.run(command, check=False, timeout=300).returncode
 
 
 def orphans(road: Road, table: str) -> set[str]:
