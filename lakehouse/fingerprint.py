@@ -81,4 +81,6 @@ def _written(value: Any) -> str:
             return f"{{{', '.join(f'{_written(k)}: {_written(v)}' for k, v in value.items())}}}"
         case pl.DataFrame():
             return f"{value.schema}{value.rows()}"
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+        case pl.Expr():
+            return str(value)  # whole: its repr is cut, and tells where it lies
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
