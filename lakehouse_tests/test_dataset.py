@@ -155,8 +155,9 @@ def test_a_fingerprint_is_the_same_in_every_process(tmp_path: Path) -> None:
 
 TOLD = """
 from lakehouse.dataset import load
-found = load().values()
-print([d.fingerprint for d in found], [(s.fingerprint, s.over and s.over.fingerprint) for d in found for s in d.serving])
+served = [s for d in load().values() for s in d.serving]
+print([d.fingerprint for d in load().values()], [s.fingerprint for s in served])
+print([s.over.fingerprint for s in served if s.over])
 """
 
 
