@@ -45,11 +45,10 @@ $(PEERS): benchmarks/peers-requirements.txt
 	build/peers/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
 	touch $@
 
-# The pictures of README and docs, of the running system. Needs Debian's chromium.
+# The README's picture, of the running system. Needs Debian's chromium.
 pictures: $(READY)
-	.venv/bin/python -m pytest -q lakehouse_tests/browser -k "lineage_of_an_item or dashboard"
+	.venv/bin/python -m pytest -q lakehouse_tests/browser -k lineage_of_an_item
 	cp build/screenshots/lineage-of-item.png docs/lineage.png
-	cp build/screenshots/dashboard-1440-light.png docs/dashboard.png
 
 docs: $(READY)
 	.venv/bin/python -m mkdocs build --strict
