@@ -177,13 +177,6 @@ MUTATIONS = [
         f"{HISTORY}::a_source_that_lost_its_history_is_taken_by_the_difference[begin_anew-True]",
     ),
     swap(
-        "all rows are written",
-        "lake/hop.py",
-        'upserts = rows.join(there, on=same, how="anti", nulls_equal=True)',
-        "upserts = rows",
-        f"{HOP}::only_rows_that_differ_are_in_the_targets_change_feed",
-    ),
-    swap(
         "vanished keys stay",
         "lake/hop.py",
         'return rows, desired.scope.join(rows, on=list(key), how="anti", nulls_equal=True)',
