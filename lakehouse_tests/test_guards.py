@@ -483,8 +483,7 @@ MUTATIONS = [
         "landing/columnar.py",
         "if source.tell() < len(body):",
         "if False:",
-        f"{TYPED}::what_is_cut_or_not_what_it_says_is_refused[a.arrows-body7-form7-ends 4 bytes before its "
-        "object]",
+        f"{TYPED}::what_is_cut_or_not_what_it_says_is_refused[a.arrows--form7-ends 4 bytes before its object]",
     ),
     swap(
         "a lie about a length is taken for a lack of memory",
@@ -885,13 +884,6 @@ MUTATIONS = [
         " or now.partitions != past.partitions",
         "",
         "test_partitions.py::a_table_put_back_from_before_is_laid_as_declared_by_the_next_run[True]",
-    ),
-    swap(
-        "a key is looked for in every partition",
-        "layers/cleaned.py",
-        "target.near(scope)",
-        "target.scan()",
-        "test_partitions.py::a_batch_reads_and_writes_only_where_its_rows_lie",
     ),
     swap(
         "any text names a partition",

@@ -96,8 +96,10 @@ def session(engine: str) -> SparkSession:
     named = patch.object(main, "__file__", getattr(main, "__file__", sys.executable), create=True)
     with named, warnings.catch_warnings():  # without a file, pyspark takes it for its own doctests, and exits
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        from pyspark.sql.connect import utils
         from pyspark.sql.connect.client.retries import DefaultPolicy
         from pyspark.sql.connect.session import SparkSession as Session
+    utils.check_dependencies = lambda: None  # each module that is loaded later asks again
     builder: Any = Session.builder
     made: SparkSession = builder.remote(_embedded() if engine == "sail" else engine).create()
     made.client.set_retry_policies([DefaultPolicy(max_retries=TRIES, max_backoff=4000)])
