@@ -1139,7 +1139,7 @@ def outcome(place: Path, nodes: Iterable[str]) -> subprocess.CompletedProcess[st
     command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", *nodes]
     environment = os.environ | {"PYTHONPATH": str(place), "COLUMNS": "400"}
     return subprocess.run(
-        command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=300
+        command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=1200
     )
 
 
