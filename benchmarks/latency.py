@@ -69,7 +69,7 @@ def hours(day: int) -> Iterator[tuple[str, bytes, dict[str, str], Any]]:
 
 def settle(place: Place, moment: Callable[[], None]) -> None:
     end = time.monotonic() + PATIENCE
-    while place.bucket.list() and (lagging(place.lake, place.datasets, place.items) or not _empty()):
+    while not _empty() or lagging(place.lake, place.datasets, place.items):
         assert time.monotonic() < end, "the backlog was not worked off"
         moment()
 
