@@ -185,9 +185,9 @@ MUTATIONS = [
     ),
     swap(
         "a lost race is not looked at again",
-        "lake/hop.py",
-        "if look + 1 == LOOKS:",
-        "if True:",
+        "lake/race.py",
+        "for lost in range(LOOKS - 1):",
+        "for lost in range(0):",
         f"{RACES}::racing_hops_write_each_change_once[disk]",
     ),
     swap(
@@ -326,8 +326,8 @@ MUTATIONS = [
     swap(
         "a table is put back over what came in between",
         "lake/past.py",
-        "            if look + 1 == LOOKS:\n                raise",
-        "            raise",
+        "return again(back)",
+        "return back()",
         f"{RESTORE}::whoever_commits_while_a_table_is_put_back_makes_it_look_again",
     ),
     swap(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from lakehouse.dynamodb.items import (
     to_row,
 )
 from lakehouse.dynamodb.table import CONFIG, EPOCH, Cursor, ItemTable, Written
-from lakehouse.lake import Conflict, KeyChanged, Lake, Table
+from lakehouse.lake import Conflict, KeyChanged, Lake, Table, again
 from lakehouse.lake.table import CHANGE, schema
 from lakehouse.settings import Settings, client
 
@@ -53,7 +52,6 @@ SAMPLE = 1000
 LATE = 900
 """Seconds after which a writer that was overtaken has ended, one way or the other."""
 BATCH = 10_000
-LOOKS = 6
 
 
 @dataclass(frozen=True)
@@ -209,18 +207,7 @@ def _recant(lake: Lake, serving: Serving, items: ItemTable, mine: Cursor) -> Non
         keys = _open(lake, serving).scan().select(serving.keys).collect()
         newer += set(told) - {name_of(row, serving.keys) for row in keys.iter_rows(named=True)}
     if newer:
-        _again(drop)
-
-
-def _again(act: Callable[[], None]) -> None:
-    """Do it, and again where another writer of the table came first, a bounded number of times."""
-    for look in range(LOOKS):
-        try:
-            return act()
-        except Conflict:
-            if look + 1 == LOOKS:
-                raise
-            time.sleep(random.uniform(0, 0.05 * 2**look))
+        again(drop)
 
 
 def _sample(keys: pl.DataFrame, deletes: list[dict[str, Any]]) -> tuple[tuple[Any, ...], ...]:
@@ -250,7 +237,7 @@ def _keep_rejected(
         if not (fresh.is_empty() and past.is_empty()):
             table.apply(fresh, past, ["_key"])
 
-    _again(tell)
+    again(tell)
 
 
 def erase(items: ItemTable, mine: Callable[[Item], bool]) -> int:

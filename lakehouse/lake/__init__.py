@@ -2,6 +2,7 @@
 
 from lakehouse.lake.hop import Desired, Hopped, News, hop, walk
 from lakehouse.lake.maintenance import Maintained, maintain
+from lakehouse.lake.race import again
 from lakehouse.lake.table import Conflict, KeyChanged, Lake, Table
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Maintained",
     "News",
     "Table",
+    "again",
     "hop",
     "maintain",
     "walk",

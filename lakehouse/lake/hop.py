@@ -8,18 +8,17 @@ small change: only the scope is larger.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import polars as pl
 
 from lakehouse.lake.maintenance import tidy
+from lakehouse.lake.race import again
 from lakehouse.lake.scope import within
 from lakehouse.lake.table import CHANGE, NONE, Applied, Conflict, Cursor, KeyChanged, Table, Written, stamp
 
-LOOKS = 6
 LOSSES = 50
 
 
@@ -103,39 +102,42 @@ def hop(
     Raises `Conflict` when every look lost its race; nothing was written then, and the next sweep takes it up.
     Raises `KeyChanged` when the target was made for another key: a merge by the new one would double its rows.
     """
-    for look in range(LOOKS):
-        target = open_target()
-        _check_key(target, key)
-        sources = [source() for source in open_sources]
-        news = [_look(target, source, code) for source in sources]
-        if not any(lags(target, source, code) for source in sources) or target.held:
-            return Hopped(target.name, version=target.version)
-        desired, news = _decided(target, news, work)
-        laid = partition_by is None or target.partitions == [*partition_by]
-        anew = desired.begins and (not laid or target.unlike(desired.rows))
-        cursors = [cursor_after(target, n, code, desired.more) for n in news]
-        upserts, deletes = (
-            (desired.rows, desired.rows.clear()) if desired.new or anew else _asked(target, desired, key)
-        )
-        before = target.version
-        try:
-            if desired.new:
-                version = target.append(upserts, cursors, key, desired.marks, desired.written)
-                done = Applied(version, len(upserts) + sum(one.rows for one in desired.written))
-            elif anew:
-                done = Applied(target.overwrite(upserts, cursors, partition_by), len(upserts))
-            else:
-                done = target.apply(upserts, deletes, key, cursors, NONE, desired.more)
-        except Conflict:
-            if look + 1 == LOOKS:
-                raise
-            time.sleep(random.uniform(0, 0.05 * 2**look))
-            continue
-        if done.version == before:
-            return Hopped(target.name, version=before)
-        version, cost = _tidied(target, done.version), (done.rewritten, done.copied)
-        return Hopped(target.name, done.upserted, done.deleted, version, True, *cost)
-    raise AssertionError("unreachable")
+    return again(partial(_hop, open_target, open_sources, work, key, code, partition_by))
+
+
+def _hop(
+    open_target: Callable[[], Table],
+    open_sources: Sequence[Callable[[], Table]],
+    work: Callable[[Table, list[News]], Desired],
+    key: Sequence[str],
+    code: str,
+    partition_by: Sequence[str] | None,
+) -> Hopped:
+    target = open_target()
+    _check_key(target, key)
+    sources = [source() for source in open_sources]
+    news = [_look(target, source, code) for source in sources]
+    if not any(lags(target, source, code) for source in sources) or target.held:
+        return Hopped(target.name, version=target.version)
+    desired, news = _decided(target, news, work)
+    laid = partition_by is None or target.partitions == [*partition_by]
+    anew = desired.begins and (not laid or target.unlike(desired.rows))
+    cursors = [cursor_after(target, n, code, desired.more) for n in news]
+    upserts, deletes = (
+        (desired.rows, desired.rows.clear()) if desired.new or anew else _asked(target, desired, key)
+    )
+    before = target.version
+    if desired.new:
+        version = target.append(upserts, cursors, key, desired.marks, desired.written)
+        done = Applied(version, len(upserts) + sum(one.rows for one in desired.written))
+    elif anew:
+        done = Applied(target.overwrite(upserts, cursors, partition_by), len(upserts))
+    else:
+        done = target.apply(upserts, deletes, key, cursors, NONE, desired.more)
+    if done.version == before:
+        return Hopped(target.name, version=before)
+    version, cost = _tidied(target, done.version), (done.rewritten, done.copied)
+    return Hopped(target.name, done.upserted, done.deleted, version, True, *cost)
 
 
 def _decided(

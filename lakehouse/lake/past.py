@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,9 +9,9 @@ from datetime import UTC, datetime
 import polars as pl
 from deltalake.exceptions import DeltaError
 
-from lakehouse.lake.table import BUILT, HELD, Conflict, Cursor, Lake, Table
+from lakehouse.lake.race import again
+from lakehouse.lake.table import BUILT, HELD, Cursor, Lake, Table
 
-LOOKS = 6
 Marks = Callable[[Table, Table], Mapping[str, int]]
 
 
@@ -69,17 +67,14 @@ def restore(
     The next hop goes on from the cursors of then, or, with `hold`, waits until the table is resumed. Targets of
     the table follow by its change feed. Raises `Forgotten`, and `Conflict` when every look lost its race.
     """
-    for look in range(LOOKS):
+
+    def back() -> tuple[int, int]:
         now, past = lake.open(name), as_of(lake, name, when)
         if now is None or past is None:
             raise Forgotten(f"there is no table {name}")
-        try:
-            return past.version, _put_back(now, past, sources, marks, hold)
-        except Conflict:
-            if look + 1 == LOOKS:
-                raise
-            time.sleep(random.uniform(0, 0.05 * 2**look))
-    raise AssertionError("unreachable")
+        return past.version, _put_back(now, past, sources, marks, hold)
+
+    return again(back)
 
 
 def _put_back(now: Table, past: Table, sources: Iterable[str], marks: Marks, hold: bool) -> int:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 import polars as pl
 from deltalake._internal import DeltaFileSystemHandler
 from deltalake.exceptions import TableNotFoundError
 
-from lakehouse.lake.table import POINTERS, RETENTION, Conflict, Lake, Table, schema
+from lakehouse.lake.race import again
+from lakehouse.lake.table import POINTERS, RETENTION, Lake, Table, schema
 
 SCHEMA = schema({"table": pl.String, "number": pl.Int64, "since": pl.Datetime("us", "UTC")})
-LOOKS = 6
 
 
 def switch(lake: Lake, numbers: Mapping[str, int]) -> bool:
@@ -23,22 +22,18 @@ def switch(lake: Lake, numbers: Mapping[str, int]) -> bool:
     Nothing is moved: who has opened a table goes on reading where it was. Raises `Conflict` when every look lost
     its race.
     """
-    for look in range(LOOKS):
-        pointers = lake.ensure(POINTERS, SCHEMA, key=["table"])
-        stands = dict(pointers.scan().select("table", "number").collect().iter_rows())
-        later = {name: number for name, number in numbers.items() if number > stands.get(name, 0)}
-        if not later:
-            return False
-        rows = pl.DataFrame([(*one, datetime.now(UTC)) for one in later.items()], schema=SCHEMA, orient="row")
-        try:
-            pointers.apply(rows, rows.clear(), ["table"])
-        except Conflict:
-            if look + 1 == LOOKS:
-                raise
-            time.sleep(random.uniform(0, 0.05 * 2**look))
-            continue
-        return True
-    raise AssertionError("unreachable")
+    return again(partial(_switch, lake, numbers))
+
+
+def _switch(lake: Lake, numbers: Mapping[str, int]) -> bool:
+    pointers = lake.ensure(POINTERS, SCHEMA, key=["table"])
+    stands = dict(pointers.scan().select("table", "number").collect().iter_rows())
+    later = {name: number for name, number in numbers.items() if number > stands.get(name, 0)}
+    if not later:
+        return False
+    rows = pl.DataFrame([(*one, datetime.now(UTC)) for one in later.items()], schema=SCHEMA, orient="row")
+    pointers.apply(rows, rows.clear(), ["table"])
+    return True
 
 
 def former(lake: Lake, name: str) -> Iterator[Table]:

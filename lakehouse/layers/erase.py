@@ -8,9 +8,7 @@ a look at what is there, so that a call that was cut off is taken up by the next
 
 from __future__ import annotations
 
-import random
 import re
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from lakehouse.dataset import Dataset, Serving, route
 from lakehouse.dynamodb import sync
 from lakehouse.dynamodb.items import DELETED, KEY, Item, to_row
 from lakehouse.dynamodb.table import ItemTable
-from lakehouse.lake import Conflict, Lake, Table, oblivion
+from lakehouse.lake import Conflict, Lake, Table, again, oblivion
 from lakehouse.lake.table import schema
 from lakehouse.landing import erased as listed
 from lakehouse.landing import inbox
@@ -40,7 +38,6 @@ from lakehouse.layers.serving import serve
 from lakehouse.layers.subjects import free_of, judge
 from lakehouse.layers.tables import of_raw
 
-LOOKS = 6
 ROUNDS = 3
 READERS = 8
 BATCH = 50_000
@@ -147,12 +144,12 @@ def erase(
     listed.remember(site.lake, one, touched)
     mine = [place for place in oblivion.places(site.lake) if _bare(place) in touched]
     for place in mine:
-        if place.startswith("raw/") and (count := _again(partial(_from_raw, site, place, erased, objects))):
+        if place.startswith("raw/") and (count := again(partial(_from_raw, site, place, erased, objects))):
             note(Find(place, "rows", count, "deleted"))
     for _ in range(ROUNDS):
         for find in _followed(site, touched):
             note(find)
-        swept = [(place, _again(partial(_from_table, site, place, erased))) for place in mine]
+        swept = [(place, again(partial(_from_table, site, place, erased))) for place in mine]
         for place, count in swept:
             if count:
                 note(Find(place, "rows", count, "deleted"))
@@ -176,17 +173,6 @@ def _bare(place: str) -> str:
 
 def _open(site: Site, place: str) -> Table | None:
     return site.lake.at(place, 0)
-
-
-def _again(act: Callable[[], int]) -> int:
-    for look in range(LOOKS):
-        try:
-            return act()
-        except Conflict:
-            if look + 1 == LOOKS:
-                raise
-            time.sleep(random.uniform(0, 0.05 * 2**look))
-    raise AssertionError("unreachable")
 
 
 def _fence(site: Site) -> None:

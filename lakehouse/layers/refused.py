@@ -13,12 +13,11 @@ from functools import partial
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.lake import Conflict, Lake, Table
+from lakehouse.lake import Lake, Table, again
 from lakehouse.landing import inbox
 from lakehouse.landing.packing import ARCHIVE
 from lakehouse.layers import raw, undeclared
 
-TRIES = 10
 ABOUT = ["id", "kind", "dataset", "reason", "since", "text"]
 """`kind` is file, record or message. `since`: when it was refused; of a record, when its file was uploaded."""
 NOTHING = pl.LazyFrame(schema=dict.fromkeys(ABOUT, pl.String) | {"since": raw.TIME})
@@ -140,16 +139,8 @@ def _drop(lake: Lake, messages: pl.DataFrame) -> None:
     events = pl.col("key").is_not_null()
     for rows in (messages.filter(~events).select(key[:2]), messages.filter(events).select(key)):
         if not rows.is_empty():
-            _remove(lake, rows)
+            again(partial(_remove, lake, rows))
 
 
 def _remove(lake: Lake, rows: pl.DataFrame) -> None:
-    """Delete the inbox's rows that are so, however often a tick comes between."""
-    for tried in range(TRIES):
-        try:
-            box = inbox.open_inbox(lake)
-            box.apply(pl.DataFrame(schema=inbox.SCHEMA), rows, rows.columns)
-            return
-        except Conflict:
-            if tried + 1 == TRIES:
-                raise
+    inbox.open_inbox(lake).apply(pl.DataFrame(schema=inbox.SCHEMA), rows, rows.columns)

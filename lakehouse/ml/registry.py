@@ -5,18 +5,16 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 
-from lakehouse.lake import Conflict, Lake, Table
+from lakehouse.lake import Lake, Table, again
 from lakehouse.lake.table import Cursor, schema, stamp
 
 TIME = pl.Datetime("us", "UTC")
-LOOKS = 6
 TRAINED = schema(
     {
         "id": pl.String,
@@ -44,7 +42,6 @@ PROMOTED = schema(
         "why": pl.String,
     }
 )
-Answer = TypeVar("Answer")
 
 
 class Refused(Exception):
@@ -155,7 +152,7 @@ def record(lake: Lake, name: str, trained: Version) -> bool:
         table.append(trained.row(), [_fence(table, "record")])
         return True
 
-    return _again(act)
+    return again(act)
 
 
 def promote(lake: Lake, name: str, wanted: str, *, who: str, why: str) -> bool:
@@ -179,7 +176,7 @@ def promote(lake: Lake, name: str, wanted: str, *, who: str, why: str) -> bool:
         _append(table, known, chosen, who, why)
         return True
 
-    return _again(act)
+    return again(act)
 
 
 def rollback(lake: Lake, name: str, to: str | None = None, *, who: str, why: str) -> str:
@@ -198,7 +195,7 @@ def rollback(lake: Lake, name: str, to: str | None = None, *, who: str, why: str
         _append(table, known, chosen, who, why)
         return chosen.id
 
-    return _again(act)
+    return again(act)
 
 
 def _append(table: Table, known: pl.DataFrame, chosen: Version, who: str, why: str) -> None:
@@ -210,13 +207,3 @@ def _append(table: Table, known: pl.DataFrame, chosen: Version, who: str, why: s
 def _fence(table: Table, verb: str) -> Cursor:
     """With it the commit is refused if another came after the look."""
     return Cursor(verb, table.version, stamp(table.id))
-
-
-def _again(act: Callable[[], Answer]) -> Answer:
-    """Look and decide again where another commit came first, a bounded number of times."""
-    for _ in range(LOOKS - 1):
-        try:
-            return act()
-        except Conflict:
-            continue
-    return act()

@@ -2,13 +2,14 @@
 
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
+from typing import Self
 
 import polars as pl
 import pytest
 
 from lakehouse.dataset import Dataset, DeclarationError
-from lakehouse.layers import balance, cleaned
+from lakehouse.layers import balance, cleaned, retention
 from lakehouse.layers.retention import expire, retire, sweep
 from lakehouse.settings import Settings
 from lakehouse_tests import sample
@@ -77,14 +78,25 @@ def test_what_another_contract_refuses_of_old_files_is_shown(road: Road, flights
     assert refused(road, other) == [3]
 
 
-def test_what_was_just_refused_of_an_old_file_waits_its_time(road: Road, flights: Dataset) -> None:
-    """The file was uploaded two seconds ago and its record is refused by this code since now."""
-    time.sleep(2.1)
+def test_what_was_just_refused_of_an_old_file_waits_its_time(
+    road: Road, flights: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file was uploaded two hours ago and its record is refused by this code since now."""
+
+    def hours_later(hours: int) -> None:
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Self:
+                return super().now(tz) + timedelta(hours=hours)
+
+        monkeypatch.setattr(retention, "datetime", Clock)
+
+    hours_later(2)
     expire(road.lake, flights, LONG)
-    assert expire(road.lake, flights, timedelta(seconds=1)) == 0
+    assert expire(road.lake, flights, timedelta(hours=1)) == 0
     assert refused(road, flights) == [3]
-    time.sleep(2.1)
-    assert expire(road.lake, flights, timedelta(seconds=1)) == 1
+    hours_later(4)
+    assert expire(road.lake, flights, timedelta(hours=1)) == 1
 
 
 def test_an_old_file_that_arrives_late_shows_what_is_refused_of_it(road: Road, flights: Dataset) -> None:
