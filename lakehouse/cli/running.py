@@ -48,7 +48,7 @@ def up(drip: float | None, empty: bool) -> None:
 
 
 @click.command()
-@click.option("--days", default=7, show_default=True, help="Days of flights to land.")
+@click.option("--days", type=click.IntRange(1, 364), default=7, show_default=True, help="Days of flights to land.")
 def demo(days: int) -> None:
     """Run the main job from files to items, print what happened, stop everything."""
     from lakehouse.local import demo as job

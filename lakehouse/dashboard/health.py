@@ -127,7 +127,7 @@ def look(lake: Lake, datasets: dict[str, Dataset], items: Items | None) -> Healt
         {
             "events": box.count if box else 0,
             "read": sum(found["_object"].n_unique() for found in heads.values()),
-            "waiting": sum(raw.lag(lake, name) for name in datasets),
+            "waiting": sum(raw.lag(lake, dataset) for dataset in datasets.values()),
             "rows": sum(table.count for table in kept),
         },
     )

@@ -9,6 +9,7 @@ from lakehouse.dynamodb.table import Cursor, ItemTable, peeked
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.glance import Glance
 from lakehouse.lake.hop import cursor_at, lags
+from lakehouse.landing.undeclared import stand_in
 from lakehouse.layers import raw, undeclared
 from lakehouse.layers.portion import by_heads
 from lakehouse.layers.serving import awaits, steps
@@ -46,7 +47,7 @@ def _first(
     lake: Lake, datasets: dict[str, Dataset], dataset: Dataset, cursors: dict[str, Cursor | None]
 ) -> str | None:
     table = lake.open(raw.name(dataset.name))
-    waiting = raw.lag(lake, dataset.name, raw.code(dataset)) or (table and raw.recalls(table))
+    waiting = raw.lag(lake, dataset) or (table and raw.recalls(table))
     if waiting and not (table and table.held):
         return f"raw/{dataset.name}"
     if table is None:
@@ -91,12 +92,12 @@ def distances(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[st
     """How far each table is from its source: raw in events, the others in commits, the farthest source's."""
     found: dict[str, int] = {}
     for name, dataset in datasets.items():
-        found[raw.name(name)] = raw.lag(lake, name, raw.code(dataset))
+        found[raw.name(name)] = raw.lag(lake, dataset)
         if source := lake.open(raw.name(name)):
             for layer in of_raw(dataset):
                 found[f"{layer}/{name}"] = distance(lake, f"{layer}/{name}", by_heads(source), dataset.fingerprint)
     for name in undeclared.tables(lake, datasets):
-        found[raw.name(name)] = raw.lag(lake, name)
+        found[raw.name(name)] = raw.lag(lake, stand_in(name))
     for serving in (s for d in datasets.values() for s in d.serving):
         table = f"serving/{serving.name}"
         sources = [t for u in serving.upstreams if (t := lake.open(f"cleaned/{u}"))]

@@ -160,18 +160,18 @@ def _withheld(known: pl.LazyFrame) -> pl.LazyFrame:
     return asked.filter(pl.col("_state") == WITHHELD).select("_object", "at")
 
 
-def lag(lake: Lake, dataset: str, code: str = CODE) -> int:
+def lag(lake: Lake, dataset: Dataset) -> int:
     """Events in the inbox that raw has not read, for this dataset alone. Told from the two logs.
 
-    All of them, where they were read otherwise than by this `code`.
+    All of them, where they were read otherwise than this dataset reads.
     """
     box = lake.open(inbox.NAME)
     if box is None:
         return 0
-    part = inbox.of(box, dataset)
-    raw = lake.open(name(dataset))
+    part = inbox.of(box, dataset.name)
+    raw = lake.open(name(dataset.name))
     cursor = raw.cursor(inbox.NAME) if raw else None
-    known = cursor.rows if cursor and cursor.stamp == cursor_at(part, code).stamp else 0
+    known = cursor.rows if cursor and cursor.stamp == cursor_at(part, code(dataset)).stamp else 0
     return abs((part.rows or 0) - (known or 0))
 
 

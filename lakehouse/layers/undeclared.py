@@ -29,7 +29,7 @@ def behind(lake: Lake, datasets: Collection[str]) -> list[str]:
     """Those of them of which raw has something to read."""
     names = tables(lake, datasets)
     with ThreadPoolExecutor(OPENERS) as pool:
-        lags = pool.map(lambda name: raw.lag(lake, name, raw.code(stand_in(name))) or _recalls(lake, name), names)
+        lags = pool.map(lambda name: raw.lag(lake, stand_in(name)) or _recalls(lake, name), names)
         return [name for name, lag in zip(names, lags, strict=True) if lag]
 
 

@@ -48,7 +48,7 @@ def test_a_backlog_of_one_commit_is_carried_a_batch_a_commit(backlog: Road) -> N
     ingest(backlog)
     assert objects_by_commit(backlog) == [2, 2, 2, 1]
     assert heads(backlog)["_object"].to_list() == KEYS
-    assert raw.lag(backlog.lake, "flights") == 0
+    assert raw.lag(backlog.lake, backlog.datasets["flights"]) == 0
 
 
 def test_a_batch_is_bounded_by_bytes_and_a_large_object_is_one_alone(
@@ -77,7 +77,7 @@ def test_a_walk_that_dies_is_taken_up_and_nothing_comes_twice(
     with pytest.raises(ConnectionError):
         ingest(backlog)
     assert heads(backlog)["_object"].to_list() == KEYS[:4]
-    assert raw.lag(backlog.lake, "flights") == len(KEYS)
+    assert raw.lag(backlog.lake, backlog.datasets["flights"]) == len(KEYS)
     ingest(backlog)
     assert heads(backlog)["_object"].to_list() == KEYS
     assert heads(backlog)["_generation"].unique().to_list() == [1]
@@ -96,7 +96,7 @@ def test_what_comes_in_during_a_walk_is_the_next_ones(backlog: Road, monkeypatch
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(Bucket, "get", overtaken)
         ingest(backlog)
-    assert raw.lag(backlog.lake, "flights", raw.code(backlog.datasets["flights"])) == 1
+    assert raw.lag(backlog.lake, backlog.datasets["flights"]) == 1
     ingest(backlog)
     first = heads(backlog).filter(pl.col("_object") == KEYS[0])
     assert first["_generation"].to_list() == [1, 2]
@@ -130,10 +130,10 @@ def test_an_event_of_a_version_that_was_read_costs_no_look(road: Road, monkeypat
     box.append(box.scan().filter(pl.col("dataset") == "flights").collect())
     looks: list[str] = []
     monkeypatch.setattr(Bucket, "look", lambda _, key: looks.append(key))
-    assert raw.lag(road.lake, "flights") == 1
+    assert raw.lag(road.lake, road.datasets["flights"]) == 1
     ingest(road)
     assert looks == []
-    assert raw.lag(road.lake, "flights") == 0
+    assert raw.lag(road.lake, road.datasets["flights"]) == 0
 
 
 def test_other_datasets_events_are_no_lag_and_a_far_cursor_reads_its_partition(
@@ -145,11 +145,11 @@ def test_other_datasets_events_are_no_lag_and_a_far_cursor_reads_its_partition(
     ingest(road)
     for number in range(CROWD + 2):
         inbox.announce(road.lake, "airlines", [f"airlines/{number}.csv"], event="test")
-    assert raw.lag(road.lake, "flights") == 0
+    assert raw.lag(road.lake, road.datasets["flights"]) == 0
     monkeypatch.setattr(Table, "_narrowed", lambda _: pytest.fail("the feed was read"))
     road.bucket.put(KEYS[1], sample.flights(("AA", 2, 0)))
     road.announce(KEYS[1])
-    assert raw.lag(road.lake, "flights") == 1
+    assert raw.lag(road.lake, road.datasets["flights"]) == 1
     ingest(road)
     assert heads(road)["_object"].to_list() == KEYS[:2]
 
