@@ -45,10 +45,9 @@ $(PEERS): benchmarks/peers-requirements.txt
 	build/peers/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
 	touch $@
 
-# The README's picture, of the running system. Needs Debian's chromium.
+# The docs' pictures, of the running system and a year of flights. Needs Debian's chromium.
 pictures: $(READY)
-	.venv/bin/python -m pytest -q lakehouse_tests/browser -k lineage_of_an_item
-	cp build/screenshots/lineage-of-item.png docs/lineage.png
+	.venv/bin/python -m lakehouse_tests.browser.pictures
 
 docs: $(READY)
 	.venv/bin/python -m mkdocs build --strict

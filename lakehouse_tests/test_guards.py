@@ -1155,8 +1155,9 @@ def test_a_guard_taken_out_is_missed_by_its_test(tmp_path: Path, mutation: Mutat
 
 
 @pytest.mark.slow
-def test_a_copy_with_every_guard_in_place_passes_them_all(tmp_path: Path) -> None:
-    told = outcome(copied(tmp_path), sorted({m.node for m in MUTATIONS}))
+def test_a_copy_with_every_guard_in_place_passes(tmp_path: Path) -> None:
+    """One test of each file: that every one passes where nothing is taken out is what the suite itself shows."""
+    told = outcome(copied(tmp_path), {m.node.split("::")[0]: m.node for m in MUTATIONS}.values())
     assert told.returncode == 0, told.stdout
 
 

@@ -105,6 +105,14 @@ def shot(shown: Any, name: str) -> None:
     shown.screenshot(path=SHOTS / f"{name}.png", full_page=name.startswith("dashboard"))
 
 
+def lineage_of_an_item(shown: Any, house: House) -> None:
+    way = "view=lineage&lineageScope=upstream&lineageDepth=5"
+    shown.goto(f"{house.address}/assets/dynamodb/carrier_punctuality?{way}")
+    for table in ("inbox", "flights", "airlines"):
+        shown.get_by_text(table, exact=True).first.wait_for()
+    shown.wait_for_function("!document.body.innerText.includes('fetching statuses')")
+
+
 def test_the_lineage_shows_every_layer_as_a_group(house: House) -> None:
     with page(1800) as shown:
         shown.goto(f"{house.address}/asset-groups")
@@ -116,11 +124,7 @@ def test_the_lineage_shows_every_layer_as_a_group(house: House) -> None:
 
 def test_the_lineage_of_an_item_leads_back_to_what_landed(house: House) -> None:
     with page(1600) as shown:
-        way = "view=lineage&lineageScope=upstream&lineageDepth=5"
-        shown.goto(f"{house.address}/assets/dynamodb/carrier_punctuality?{way}")
-        for table in ("inbox", "flights", "airlines"):
-            shown.get_by_text(table, exact=True).first.wait_for()
-        shown.wait_for_function("!document.body.innerText.includes('fetching statuses')")
+        lineage_of_an_item(shown, house)
         shot(shown, "lineage-of-item")
 
 
