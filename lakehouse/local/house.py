@@ -94,21 +94,41 @@ def dagster(
 
 
 def _watch(running: list[Process], start: Callable[[], Process], address: str, stopping: threading.Event) -> None:
-    """Start again what Dagster does not: itself, when a part of it died, and the process that holds the code."""
+    """Do what Dagster does not: start it again when a part of it died, and reload the code when its process is gone
+    or a file of it has changed.
+
+    Runs are forked from the new code at once; a sensor of the old would ask on and on for what that no longer does.
+    """
+    loaded = _code()
     while not stopping.wait(WATCH_SECONDS):
+        written = _code()
         if running[0].poll() is not None:
             _end(running[0])
             running[0] = start()
-        else:
-            _revive(address)
+        elif not _revived(address, written != loaded):
+            continue
+        loaded = written
 
 
-def _revive(address: str) -> None:
-    """Reload each code location whose process is gone, as a person would by the button of that name."""
+def _code() -> dict[str, int]:
+    """Every file of the package, and when it was changed."""
+    found = {}
+    for path in (ROOT / "lakehouse").rglob("*.py"):
+        with suppress(FileNotFoundError):
+            found[str(path)] = path.stat().st_mtime_ns
+    return found
+
+
+def _revived(address: str, changed: bool) -> bool:
+    """Reload each code location, or each whose process is gone, as a person would by the button of that name;
+    whether all were asked.
+    """
     with suppress(OSError, HTTPException, ValueError, LookupError, TypeError):
         for entry in _ask(address, LOCATIONS)["workspaceOrError"]["locationEntries"]:
-            if (entry["locationOrLoadError"] or {}).get("className") == GONE:
+            if changed or (entry["locationOrLoadError"] or {}).get("className") == GONE:
                 _ask(address, RELOAD, name=entry["name"])
+        return True
+    return False
 
 
 def _ask(address: str, query: str, **variables: str) -> Any:

@@ -56,10 +56,11 @@ def main() -> None:
 
 
 def land(house: House, folder: Path) -> None:
-    for key, body in [*feed.flights(YEAR - HALF, HALF), *feed.weather(YEAR - HALF, HALF)]:
-        (folder / key).parent.mkdir(parents=True, exist_ok=True)
-        (folder / key).write_bytes(body)
-    house.lakehouse("land", str(folder))
+    for dataset, files in (("flights", feed.flights), ("weather", feed.weather)):
+        (folder / dataset).mkdir(parents=True)
+        for key, body in files(YEAR - HALF, HALF):
+            (folder / key).write_bytes(body)
+        house.lakehouse("land", *map(str, sorted((folder / dataset).iterdir())), "--prefix", f"{dataset}/")
 
 
 def picture(house: House) -> None:
