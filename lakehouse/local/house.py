@@ -94,10 +94,10 @@ def dagster(
 
 
 def _watch(running: list[Process], start: Callable[[], Process], address: str, stopping: threading.Event) -> None:
-    """Do what Dagster does not: start it again when a part of it died, and reload the code when its process is gone
-    or a file of it has changed.
+    """Do what Dagster does not: start it again when a part of it died, and reload the code when its process is
+    gone or a file of it has changed.
 
-    Runs are forked from the new code at once; a sensor of the old would ask on and on for what that no longer does.
+    Runs are forked from the new code at once; a sensor of the old would ask on for what that no longer does.
     """
     loaded = _code()
     while not stopping.wait(WATCH_SECONDS):
