@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 
 from lakehouse.cli import main
 from lakehouse.dashboard import write
-from lakehouse.dashboard.page import Section, page
+from lakehouse.dashboard.page import Card, Section, page
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.definitions import defs
 from lakehouse.lake import Lake
@@ -109,6 +110,14 @@ def test_a_dataset_adds_a_chart_in_its_own_file_and_no_value_ends_the_script(roa
     specs = re.search(r'<script id="specs" type="application/json">(.*?)</script>', text)
     assert specs
     assert "</script><b>" in str(json.loads(specs[1]))
+
+
+def test_what_is_no_number_does_not_take_the_page_away() -> None:
+    values = [{"a": float("nan")}, {"a": -float("inf")}, {"a": 1.5}]
+    text = page([Section("one", "", [], [Card("a chart", "", {"data": {"values": values}})])], datetime.now(UTC))
+    (specs,) = re.findall(r'<script id="specs" type="application/json">(.*?)</script>', text)
+    (spec,) = json.loads(specs, parse_constant=pytest.fail)
+    assert [row["a"] for row in spec["data"]["values"]] == [None, None, 1.5]
 
 
 def test_a_page_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,9 +50,18 @@ def page(sections: Sequence[Section], at: datetime) -> str:
         at=at.strftime("%-d %B %Y, %H:%M UTC"),
         links="".join(f'<a href="#{escape(s.name)}">{escape(s.name)}</a>' for s in sections),
         sections="".join(_section(s) for s in sections),
-        specs=json.dumps(specs, default=str).replace("<", "\\u003c"),
+        specs=json.dumps(_plain(specs), default=str, allow_nan=False).replace("<", "\\u003c"),
         bundle=_bundle(),
     )
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no word for what is no number or endless: nothing is drawn of it."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _section(section: Section) -> str:
