@@ -101,7 +101,7 @@ def test_a_load_that_is_refused_again_and_again_arrives_whole(monkeypatch: pytes
     monkeypatch.setattr(table, "ATTEMPTS", 1000)
     client = boto3.client("dynamodb", region_name="eu-west-1", config=table.CONFIG, **NOBODY)
     rows = pl.DataFrame({"k": [str(n) for n in range(3000)]})
-    with granting(client, 10_000) as told:
+    with granting(client, 2_000) as told:
         assert table.ItemTable(client, "t").write([rows], [], key=["k"], number=1, together=True).put == 3000
     assert told["granted"] == 3000
     assert told["refused"]
