@@ -24,7 +24,11 @@ PATIENCE = 1200
 
 
 def told(house: House, query: str) -> int:
-    (row,) = json.loads(house.lakehouse("sql", query, "--format", "json"))
+    """The query's one number; 0 as long as its table is not there."""
+    try:
+        (row,) = json.loads(house.lakehouse("sql", query, "--format", "json"))
+    except subprocess.CalledProcessError:
+        return 0
     return int(next(iter(row.values())))
 
 
