@@ -156,18 +156,22 @@ def refusal(head: Head, reason: Unreadable) -> Generation:
 
 def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
     """The archive's own generation, which has no records, and one of each member."""
-    found, aside, budget = [], 0, packing.Budget()
+    found, aside, doubled, budget = [], 0, 0, packing.Budget()
     for name, content in packing.members(body, budget):
         if ignorable(name):
             aside += 1
+            continue
+        if content is None:
+            doubled += 1
             continue
         mine = _inside(head, name)
         if isinstance(content, Unreadable):
             found.append(refusal(mine, content))
         else:
             found.append(_read({**mine, "_size": len(content)}, name, content, form, budget))
-    told = {"_reason": f"{aside} hidden or temporary members left aside"} if aside else {}
-    return [Generation({**head, "_state": "read", "_records": 0, **told}), *found]
+    counts = {"hidden or temporary members": aside, "members that later ones of their names replace": doubled}
+    told = "; ".join(f"{count} {what} left aside" for what, count in counts.items() if count)
+    return [Generation({**head, "_state": "read", "_records": 0, "_reason": told or None}), *found]
 
 
 def _sheets(head: Head, body: bytes, form: Format | None) -> list[Generation]:

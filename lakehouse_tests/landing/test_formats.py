@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from lakehouse.dataset import Dataset
 from lakehouse.formats import Csv, Format, Json
+from lakehouse.landing import packing
 from lakehouse.landing.readers import Unreadable, read
 from lakehouse.layers import balance, raw
 from lakehouse_tests.conftest import Road
@@ -66,6 +67,48 @@ def zstd(body: bytes) -> bytes:
 )  # fmt: skip
 def test_one_table_in_many_forms_is_one_table(name: str, body: bytes, form: Format | None) -> None:
     assert read(name, body, form).select("name", "town").rows() == ROWS
+
+
+PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd}
+
+
+def streams(kind: str, lines: int = 100) -> list[bytes]:
+    """Two packed streams, as of one text of so many lines."""
+    told = "".join(f"line {n}\n" for n in range(lines)).encode()
+    middle = told.index(b"\n", len(told) // 2) + 1
+    return [PACKERS[kind](told[:middle]), PACKERS[kind](told[middle:])]
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_of_several_packed_streams_every_line_is_read(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = streams(kind)
+    zeros = b"" if kind == "zst" else bytes(8)
+    body = first + zeros + second + zeros
+    assert len(read(f"a.log.{kind}", body)) == 100
+    monkeypatch.setattr(packing, "PART", 3)
+    assert len(read(f"a.log.{kind}", body)) == 100
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_a_later_packed_stream_that_is_damaged_or_cut_off_is_no_end(kind: str) -> None:
+    first, second = streams(kind)
+    damaged = bytes([second[0] ^ 1]) + second[1:]
+    for behind in (damaged, second[:-1], second[:1], b"junk"):
+        with pytest.raises(Unreadable, match="cannot be unpacked"):
+            read(f"a.log.{kind}", first + behind)
+
+
+@pytest.mark.parametrize("kind", ["bz2", "xz"])
+def test_a_byte_that_is_another_costs_no_line_in_silence(kind: str) -> None:
+    """These formats tell of every byte: what is damaged is refused, wherever it is."""
+    body = b"".join(streams(kind, 20))
+    for at in range(len(body)):
+        told = body[:at] + bytes([body[at] ^ 4]) + body[at + 1 :]
+        try:
+            found = read(f"a.log.{kind}", told)
+        except Unreadable:
+            continue
+        assert len(found) == 20, at
 
 
 @pytest.mark.parametrize(
@@ -125,7 +168,7 @@ def test_what_comes_after_the_last_good_element_is_kept_with_a_reason(rest: str)
 
 
 def test_every_line_of_a_log_is_a_record_numbered_as_in_the_file() -> None:
-    assert read("a.log", b"one\r\n\ntwo, \"2\"\n").select("line").rows() == [("one",), ("",), ('two, "2"',)]
+    assert read("a.log", b'one\r\n\ntwo, "2"\n').select("line").rows() == [("one",), ("",), ('two, "2"',)]
 
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
@@ -251,5 +294,3 @@ def test_files_that_others_made_arrive_whole_and_every_record_is_accounted_for(r
     assert table.count == sum(counted(path) for path in OTHERS.values())
     assert "Culmen Length (mm)" in table.columns
     assert balance.unbalanced(road.lake, dataset).is_empty()
-
-
