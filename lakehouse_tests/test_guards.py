@@ -436,6 +436,13 @@ MUTATIONS = [
         "landing/test_archives.py::a_tar_whose_later_members_cannot_be_told_is_refused[a header]",
     ),
     swap(
+        "a document leaves the bucket that is nowhere else",
+        "layers/retention.py",
+        ", _referred(table, dataset)]",
+        "]",
+        "layers/test_retention.py::a_document_that_raw_keeps_by_reference_stays_in_the_bucket",
+    ),
+    swap(
         "members that left an archive stay",
         "layers/generation.py",
         "left = [k for k, was in known.members.items() if k not in there and not _is_empty(was)]",
