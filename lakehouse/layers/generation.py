@@ -17,7 +17,7 @@ import polars as pl
 from lakehouse.dataset import Dataset
 from lakehouse.formats import Excel, Format
 from lakehouse.landing import packing
-from lakehouse.landing.content import Body, unwrapped
+from lakehouse.landing.content import Body, check_size, unwrapped
 from lakehouse.landing.events import ignorable
 from lakehouse.landing.objects import Bucket, Identity, Unreachable
 from lakehouse.landing.readers import Unreadable, read, read_content, read_pieces, read_together
@@ -120,6 +120,7 @@ def _parts(bucket: Bucket, dataset: Dataset, one: Got, records: pl.DataFrame | N
     if records is not None:
         return [_told(one.head, records)]
     if dataset.reader:
+        check_size(one.identity.size)
         body = one.body if isinstance(one.body, bytes) else one.body.read(one.identity.size)
         return [_told(one.head, dataset.reader(bucket, one.identity, body))]
     budget = packing.Budget()
