@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dataframely as dy
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -134,6 +135,16 @@ def test_what_is_not_what_it_says_is_refused_with_a_plain_reason(
 def test_where_nothing_quotes_a_quote_is_a_letter() -> None:
     found = read("a.csv", b'a,b\n5" pipe,"x\n', Csv(quote=""))
     assert found.rows() == [('5" pipe', '"x')]
+
+
+def test_a_column_without_a_name_is_called_by_its_number_as_in_what_pandas_writes() -> None:
+    body = pd.DataFrame({"name": ["Jürgen", "Zoë"], "town": ["Köln", None]}).to_csv().encode()
+    assert read("a.csv", body).drop("_text", "_bad", strict=False).to_dicts() == [
+        {"column_1": "0", "name": "Jürgen", "town": "Köln"},
+        {"column_1": "1", "name": "Zoë", "town": None},
+    ]
+    with pytest.raises(Unreadable, match="doubled name"):
+        read("a.csv", b",column_1\n1,2\n")
 
 
 def test_what_cannot_be_a_form_is_refused_where_it_is_declared() -> None:
