@@ -12,9 +12,10 @@ from types import MappingProxyType
 
 import polars as pl
 
-from lakehouse.dataset import Dataset, Serving, route
+from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Lake, Table
-from lakehouse.landing import inbox
+from lakehouse.landing import inbox, undeclared
+from lakehouse.landing.packing import INSIDE
 from lakehouse.layers import raw
 from lakehouse.layers.lag import servings_of
 from lakehouse.model import Model
@@ -72,17 +73,22 @@ def of_row(
 
 
 def of_object(lake: Lake, datasets: dict[str, Dataset], bucket: str, key: str) -> list[Step]:
-    """Everything that an object touched: events, generations, records, cleaned and refused rows, serving rows."""
-    mine, here = pl.col("_object") == key, pl.col("bucket").fill_null(bucket) == bucket
+    """Everything that an object touched: events, generations, records, cleaned and refused rows, serving rows.
+
+    Of an archive or a workbook, with what its members or sheets touched.
+    """
+    mine = (pl.col("_object") == key) | pl.col("_object").str.starts_with(f"{key}{INSIDE}")
+    here = pl.col("bucket").fill_null(bucket) == bucket
     steps = _found(lake, inbox.NAME, here & (pl.col("key") == key), EVENT)
-    if name := route(datasets, key):
-        steps += _found(lake, raw.name(name), mine & (pl.col("_part") == "head"), HEAD, "landing")
-        for layer in ("raw", "cleaned", "quarantine"):
-            rows = mine & (pl.col("_part") == "row") if layer == "raw" else mine
-            steps += _found(lake, f"{layer}/{name}", rows)
-        cleaned = next((s.rows for s in steps if s.table == f"cleaned/{name}"), pl.DataFrame())
-        for one in servings_of(datasets, name):
-            steps += _fed(lake, one, cleaned)
+    box = lake.open(inbox.NAME)
+    name, _ = inbox.placed(key, datasets, undeclared.known(box, datasets) if box else None)
+    steps += _found(lake, raw.name(name), mine & (pl.col("_part") == "head"), HEAD, "landing")
+    for layer in ("raw", "cleaned", "quarantine"):
+        rows = mine & (pl.col("_part") == "row") if layer == "raw" else mine
+        steps += _found(lake, f"{layer}/{name}", rows)
+    cleaned = next((s.rows for s in steps if s.table == f"cleaned/{name}"), pl.DataFrame())
+    for one in servings_of(datasets, name):
+        steps += _fed(lake, one, cleaned)
     if not any(len(step.rows) for step in steps):
         hint = "`lakehouse reconcile` finds what no event told"
         raise Untraceable(f"nothing is known of s3://{bucket}/{key}", hint)
@@ -126,12 +132,23 @@ def _of_cleaned(lake: Lake, name: str, cleaned: Step) -> Iterator[Step]:
         yield Step(box.name, box.version, ["key", "version_id"], _events(box, name, heads))
 
 
-def _events(box: Table, name: str, heads: pl.DataFrame) -> pl.DataFrame:
-    """The events that told of these generations: of the version, if both tell one, else of the key."""
-    known = heads.select(key="_object", _version="_object_version").unique().lazy()
-    events = box.scan().filter(pl.col("dataset") == name).join(known, on="key")
+def _events(box: Table, dataset: str, heads: pl.DataFrame) -> pl.DataFrame:
+    """The events that told of these generations: of the version, if both tell one, else of the key.
+
+    A member's or a sheet's are those of what it lies in.
+    """
+    versions = heads.select("_object", "_object_version").iter_rows()
+    keys = [(key, version) for name, version in versions for key in _keys(name)]
+    known = pl.LazyFrame(keys, {"key": pl.String, "_version": pl.String}, orient="row").unique()
+    events = box.scan().filter(pl.col("dataset") == dataset).join(known, on="key")
     fits = (pl.col("version_id") == pl.col("_version")).fill_null(True)
     return events.filter(fits).select(EVENT).unique().sort("key", "received_at", "message_id").collect()
+
+
+def _keys(name: str) -> list[str]:
+    """The keys under which an object may have been announced: its name, and that of each archive it may lie in."""
+    parts = name.split(INSIDE)
+    return [INSIDE.join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def _fed(lake: Lake, serving: Serving, cleaned: pl.DataFrame) -> list[Step]:

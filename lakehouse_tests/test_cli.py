@@ -349,6 +349,21 @@ def test_raw_is_not_put_back_where_it_could_not_be_read_again(house: Road) -> No
     assert "stands as in version" in run("restore", "raw.flights", "--to", str(version))
 
 
+def test_raw_of_a_prefix_without_a_dataset_is_put_back_and_held_too(house: Road) -> None:
+    for number in range(2):
+        land(house, {f"deep/{number}.csv": b"id\n1\n"})
+        house.announce(f"deep/{number}.csv")
+        house.hops()
+    count = "select count(*) as n from raw.deep"
+    version = raw.open_raw(house.lake, "deep").version
+    run("restore", "raw.deep", "--to", str(version - 1), "--hold")
+    house.hops()
+    assert answer(count) == [{"n": 1}]
+    run("resume", "raw.deep")
+    house.hops()
+    assert answer(count) == [{"n": 2}]
+
+
 def test_what_cannot_be_put_back_says_why(house: Road) -> None:
     for words, told in {
         "cleaned.flights --to 99": "cleaned/flights has no version 99",

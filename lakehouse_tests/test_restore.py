@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -63,17 +64,20 @@ def put_back(road: Road, name: str, version: int, *, hold: bool = False) -> int:
     return restore(road.lake, name, version, found, marks, hold=hold)[1]
 
 
-TABLES = [f"{layer}/flights" for layer in ("raw", "cleaned", "quarantine", "balance")]
+TABLES = [f"{layer}/flights" for layer in ("raw", "cleaned", "quarantine", "balance", "history")]
 
 
-@pytest.mark.parametrize("name", [*TABLES, "serving/carrier_punctuality"])
+@pytest.mark.parametrize("name", [*TABLES, "tally/carrier_punctuality", "serving/carrier_punctuality"])
 def test_a_table_that_is_put_back_catches_up_from_the_cursor_of_then(road: Road, name: str) -> None:
+    road.datasets["flights"] = replace(road.datasets["flights"], history=True)
     before, held, _ = two_days(road)
+    now = rows(road, name)
     put_back(road, name, before[name])
     assert rows(road, name).equals(held[name])
     assert lagging(road.lake, road.datasets, road.items)
     road.hops()
     check(road, sample.FILES | LATER)
+    assert rows(road, name).equals(now) or name.startswith("raw/"), "raw reads again, as further generations"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from lakehouse import trace
 from lakehouse.cli import main
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
+from lakehouse_tests.landing.test_archives import wide, zipped
 from lakehouse_tests.test_road import land
 
 
@@ -80,6 +81,25 @@ def test_an_object_leads_to_every_generation_record_refusal_and_served_row(walke
     assert found["cleaned/flights"]["flight"].to_list() == [3]
     assert found["quarantine/flights"]["_rules"].to_list() == ["arr_delay|dtype"]
     assert found["serving/carrier_punctuality"]["carrier"].to_list() == ["AA"]
+
+
+@pytest.mark.parametrize("key", ["flights/a.zip", "flights/q!/a.zip"])
+def test_an_archive_leads_to_what_its_members_brought_and_they_to_its_event(walked: Road, key: str) -> None:
+    road = wide(walked, landing="flights/**")
+    body = zipped({"1.csv": sample.flights(("AA", 7, 30)), "2.csv": sample.flights(("DL", 8, "x"))})
+    carry(road, {key: body})
+    found = {s.table: s.rows for s in trace.of_object(road.lake, road.datasets, road.bucket.name, key)}
+    assert found["landing/flights"]["_object"].to_list() == [key, f"{key}!/1.csv", f"{key}!/2.csv"]
+    assert [len(found[f"{layer}/flights"]) for layer in ("raw", "cleaned", "quarantine")] == [2, 1, 1]
+    assert found["serving/carrier_punctuality"]["carrier"].to_list() == ["AA"]
+    back = steps(road, "cleaned/flights", "carrier=AA", "flight=7")
+    assert [event["key"] for event in back["landing/inbox"]] == [key]
+
+
+def test_an_object_of_a_prefix_without_a_dataset_leads_to_its_records(walked: Road) -> None:
+    carry(walked, {"orders/1.csv": b"id\n1\n2\n"})
+    found = trace.of_object(walked.lake, walked.datasets, walked.bucket.name, "orders/1.csv")
+    assert {s.table: len(s.rows) for s in found} == {"landing/inbox": 1, "landing/orders": 1, "raw/orders": 2}
 
 
 def test_an_object_that_no_dataset_claims_leads_to_its_event_and_no_further(walked: Road) -> None:

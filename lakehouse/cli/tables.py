@@ -321,24 +321,28 @@ def _irreplaceable(lake: Any, name: str, when: Any) -> list[str]:
     """What raw could not read again if it were put back; nothing of any other table."""
     from lakehouse.dataset import load
     from lakehouse.lake.past import as_of
+    from lakehouse.landing.undeclared import stand_in
     from lakehouse.layers import raw
 
     now, past = lake.open(name), as_of(lake, name, when) if name.startswith("raw/") else None
-    return raw.irreplaceable(now, past, load()[name.removeprefix("raw/")], landing_bucket()) if past else []
+    bare = name.removeprefix("raw/")
+    return raw.irreplaceable(now, past, load().get(bare) or stand_in(bare), landing_bucket()) if past else []
 
 
 def _hopped(table: str) -> tuple[Any, str, list[str]]:
     """The lake, a table's name in it, and its sources; only what a hop makes can be made again."""
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
-    from lakehouse.layers.tables import names, sources
+    from lakehouse.landing import inbox
+    from lakehouse.layers.tables import names, sources, unclaimed
 
-    datasets, name = load(), table.replace(".", "/")
-    found = sources(datasets, name)
-    if found is None:
-        can = [n.replace("/", ".") for n in names(datasets) if sources(datasets, n)]
+    lake, datasets, name = Lake(Settings.load().lake), load(), table.replace(".", "/")
+    made = {n: found for n in names(datasets) if (found := sources(datasets, n))}
+    made |= {n: [inbox.NAME] for n in unclaimed(lake, datasets)}
+    if name not in made:
+        can = [n.replace("/", ".") for n in made]
         raise Failure(f"no table {table} that can be put back", f"one of: {', '.join(can)}")
-    return Lake(Settings.load().lake), name, found
+    return lake, name, made[name]
 
 
 COMMANDS = (status, sql, trace, restore, resume, backfill, maintain, dashboard)

@@ -18,7 +18,7 @@ import polars as pl
 from deltalake.exceptions import CommitFailedError
 
 from lakehouse.lake.oblivion import stray
-from lakehouse.lake.table import HOOKS, RETENTION, Size, Table
+from lakehouse.lake.table import HOOKS, RETENTION, Conflict, Size, Table
 
 TARGET = 16 << 20
 """Bytes of a compacted file. An upsert rewrites each file that it touches: 64 MB made it twice as slow."""
@@ -80,7 +80,8 @@ def order(table: Table, columns: Sequence[str]) -> bool:
     except CommitFailedError:
         return False
     empty = table.scan().head(0).collect()
-    table.append(empty, marks={ORDERED: table.version})  # delta-rs writes no transaction with a z-order
+    with suppress(Conflict):  # without its mark it is ordered again the next time
+        table.append(empty, marks={ORDERED: table.version})  # delta-rs writes no transaction with a z-order
     return True
 
 
@@ -108,11 +109,13 @@ def clean(table: Table, pinned: Sequence[int] = ()) -> int:
 
     In full, so that change data and what a crash left behind go too. A reader that lags further than this finds
     its feed cut off and compares whole tables instead. A vacuum is two commits: none is made for nothing. The
-    files of pinned versions stay, and the whole log: it is cleaned by age alone.
+    files of pinned versions stay, and the whole log: it is cleaned by age alone. It yields to another commit that
+    came between.
     """
     kept = [*pinned] or None
     _drop_staged(table)
-    stray(table)
+    with suppress(Conflict):
+        stray(table)
     table.delta.create_checkpoint()
     if kept is None:
         table.delta.cleanup_metadata()
@@ -120,7 +123,11 @@ def clean(table: Table, pinned: Sequence[int] = ()) -> int:
         return 0
     if not table.delta.vacuum(full=True, dry_run=True, keep_versions=kept):
         return 0
-    done = table.delta.vacuum(full=True, dry_run=False, keep_versions=kept, post_commithook_properties=HOOKS)
+    table.delta.update_incremental()  # the listing took a while
+    try:
+        done = table.delta.vacuum(full=True, dry_run=False, keep_versions=kept, post_commithook_properties=HOOKS)
+    except CommitFailedError:
+        return 0
     return len(done)
 
 

@@ -44,7 +44,15 @@ class Content:
     rest: Iterator[bytes] | None = None
 
     def whole(self) -> bytes:
-        return self.begin if self.rest is None else b"".join(self.pieces())
+        """All bytes, at once. Raises `Unreadable` where they are too many for that."""
+        if self.rest is None:
+            return self.begin
+        pieces, size = [], 0
+        for piece in self.pieces():
+            size += len(piece)
+            check_size(size)
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def pieces(self) -> Iterator[bytes]:
         """All bytes, once; each piece is fetched while the one before it is worked on."""
@@ -56,6 +64,12 @@ class Content:
             while piece := coming.result():
                 coming = fetcher.submit(next, self.rest, b"")
                 yield piece
+
+
+def check_size(size: int) -> None:
+    """Raise where so many bytes are too many to be in memory at once."""
+    if size > packing.LIMIT:
+        raise Unreadable(f"more than {packing.LIMIT:,} bytes, and what is of its kind is read at once")
 
 
 def unwrapped(key: str, body: bytes | Body, budget: packing.Budget) -> Content:

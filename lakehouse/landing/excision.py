@@ -133,6 +133,8 @@ def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, bud
     """The archive with what is left of its members; without those of which nothing is."""
     rests, closed = {}, False
     for name, content in packing.members(body, budget):
+        if content is None:
+            continue
         if isinstance(content, Unreadable):
             closed = True
             continue

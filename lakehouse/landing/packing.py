@@ -9,7 +9,7 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -29,6 +29,8 @@ MAGIC = {".gz": b"\x1f\x8b\x08", ".zst": b"\x28\xb5\x2f\xfd", ".bz2": b"BZh", ".
 ALIASES = {".tgz": (".tar", ".gz"), ".tbz2": (".tar", ".bz2"), ".txz": (".tar", ".xz"), ".tzst": (".tar", ".zst")}
 FAULTS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 ARCHIVE_FAULTS = (*FAULTS, zipfile.BadZipFile, tarfile.TarError, RuntimeError, NotImplementedError)
+Member = bytes | Unreadable | None
+"""What is in a member; None if a later one has its name, as an archive that was added to has it."""
 
 
 class Overrun(Unreadable):
@@ -60,6 +62,39 @@ class Budget:
         self.left -= size
 
 
+class Streams:
+    """Packed streams, one after another, as one: `pbzip2` writes them so.
+
+    Python's own readers drop a faulty stream behind the first, and all that follows it, without a word.
+    """
+
+    def __init__(self, body: IO[bytes], begun: Callable[[], Any]) -> None:
+        self.body, self.begun = body, begun
+        self.stream, self.ahead = begun(), b""
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most so many; none is the end. Raises `EOFError` where a stream breaks off."""
+        found = b""
+        while not found and (not self.stream.eof or self._another()):
+            found = self.stream.decompress(self._packed() if self.stream.needs_input else b"", size)
+        return found
+
+    def _packed(self) -> bytes:
+        packed, self.ahead = self.ahead or self.body.read(PART), b""
+        if not packed:
+            raise EOFError("it breaks off within a stream")
+        return packed
+
+    def _another(self) -> bool:
+        """Begin the next stream, if there is one; zeros may stand before it, or at the end."""
+        ahead = self.stream.unused_data.lstrip(b"\0")
+        while not ahead and (packed := self.body.read(PART)):
+            ahead = packed.lstrip(b"\0")
+        if ahead:
+            self.stream, self.ahead = self.begun(), ahead
+        return bool(ahead)
+
+
 def _zstd(body: IO[bytes]) -> Any:
     import pyarrow as pa
 
@@ -69,8 +104,8 @@ def _zstd(body: IO[bytes]) -> Any:
 PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda body: gzip.GzipFile(fileobj=body),
     ".zst": _zstd,
-    ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
+    ".bz2": lambda body: Streams(body, bz2.BZ2Decompressor),
+    ".xz": lambda body: Streams(body, lzma.LZMADecompressor),
 }
 
 
@@ -93,34 +128,46 @@ def is_archive(body: bytes) -> bool:
     return body.startswith((b"PK\x03\x04", b"PK\x05\x06")) or body[257:262] == b"ustar"
 
 
-def members(body: bytes, budget: Budget) -> Iterator[tuple[str, bytes | Unreadable]]:
-    """Each file in a zip or tar, by name; of two of one name the later. Raises `Unreadable` of the whole."""
+def members(body: bytes, budget: Budget) -> Iterator[tuple[str, Member]]:
+    """Each file in a zip or tar, by name. Raises `Unreadable` of the whole."""
     try:
         yield from (_zipped if body.startswith(b"PK") else _tarred)(body, budget)
     except ARCHIVE_FAULTS as error:
         raise Unreadable(f"an archive that cannot be opened: {error}") from error
 
 
-def _zipped(body: bytes, budget: Budget) -> Iterator[tuple[str, bytes | Unreadable]]:
+def _zipped(body: bytes, budget: Budget) -> Iterator[tuple[str, Member]]:
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        files = {one.filename: one for one in archive.infolist() if not one.is_dir()}
-        yield from _opened(files, lambda name: archive.open(files[name]), budget)
+        files = [(one.filename, one) for one in archive.infolist() if not one.is_dir()]
+        yield from _opened(files, archive.open, budget)
 
 
-def _tarred(body: bytes, budget: Budget) -> Iterator[tuple[str, bytes | Unreadable]]:
+def _tarred(body: bytes, budget: Budget) -> Iterator[tuple[str, Member]]:
     with tarfile.open(fileobj=io.BytesIO(body), mode="r:") as archive:
-        files = {one.name: one for one in archive if one.isfile()}
-        yield from _opened(files, lambda name: archive.extractfile(files[name]), budget)
+        files = [(one.name, one) for one in archive if one.isfile()]
+        _check_end(body, archive.offset)
+        yield from _opened(files, archive.extractfile, budget)
+
+
+def _check_end(body: bytes, at: int) -> None:
+    """Raise where no end of the archive is: tarfile takes a header that is damaged, or cut off, for the end."""
+    left = len(body) - at
+    if left < tarfile.BLOCKSIZE or body.count(0, at) < left:
+        raise Unreadable(f"a tar that is damaged, or cut off, at byte {at:,}: members that follow cannot be told")
 
 
 def _opened(
-    files: dict[str, Any], read: Callable[[str], Any], budget: Budget
-) -> Iterator[tuple[str, bytes | Unreadable]]:
+    files: Sequence[tuple[str, Any]], read: Callable[[Any], Any], budget: Budget
+) -> Iterator[tuple[str, Member]]:
     if len(files) > MEMBERS:
         raise Unreadable(f"an archive of {len(files):,} members; {MEMBERS:,} are allowed")
-    for name in files:
+    last = dict(files)
+    for name, file in files:
+        if file is not last[name]:
+            yield name, None
+            continue
         try:
-            with read(name) as stream:
+            with read(file) as stream:
                 found = budget.take(stream)
         except ARCHIVE_FAULTS as error:
             yield name, Unreadable(f"a member that cannot be unpacked: {error}")

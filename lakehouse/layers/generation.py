@@ -17,7 +17,7 @@ import polars as pl
 from lakehouse.dataset import Dataset
 from lakehouse.formats import Excel, Format
 from lakehouse.landing import packing
-from lakehouse.landing.content import Body, unwrapped
+from lakehouse.landing.content import Body, check_size, unwrapped
 from lakehouse.landing.events import ignorable
 from lakehouse.landing.objects import Bucket, Identity, Unreachable
 from lakehouse.landing.readers import Unreadable, read, read_content, read_pieces, read_together
@@ -120,6 +120,7 @@ def _parts(bucket: Bucket, dataset: Dataset, one: Got, records: pl.DataFrame | N
     if records is not None:
         return [_told(one.head, records)]
     if dataset.reader:
+        check_size(one.identity.size)
         body = one.body if isinstance(one.body, bytes) else one.body.read(one.identity.size)
         return [_told(one.head, dataset.reader(bucket, one.identity, body))]
     budget = packing.Budget()
@@ -156,18 +157,22 @@ def refusal(head: Head, reason: Unreadable) -> Generation:
 
 def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
     """The archive's own generation, which has no records, and one of each member."""
-    found, aside, budget = [], 0, packing.Budget()
+    found, aside, doubled, budget = [], 0, 0, packing.Budget()
     for name, content in packing.members(body, budget):
         if ignorable(name):
             aside += 1
+            continue
+        if content is None:
+            doubled += 1
             continue
         mine = _inside(head, name)
         if isinstance(content, Unreadable):
             found.append(refusal(mine, content))
         else:
             found.append(_read({**mine, "_size": len(content)}, name, content, form, budget))
-    told = {"_reason": f"{aside} hidden or temporary members left aside"} if aside else {}
-    return [Generation({**head, "_state": "read", "_records": 0, **told}), *found]
+    counts = {"hidden or temporary members": aside, "members that later ones of their names replace": doubled}
+    told = "; ".join(f"{count} {what} left aside" for what, count in counts.items() if count)
+    return [Generation({**head, "_state": "read", "_records": 0, "_reason": told or None}), *found]
 
 
 def _sheets(head: Head, body: bytes, form: Format | None) -> list[Generation]:

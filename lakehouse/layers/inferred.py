@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, Table
 from lakehouse.landing.readers import OWN
 from lakehouse.landing.undeclared import name_of, stand_in
 from lakehouse.layers import cleaned, raw
@@ -64,9 +64,13 @@ class Nothing(Exception):
 def infer(lake: Lake, prefix: str, datasets: dict[str, Dataset]) -> str:
     """The text of a dataset file for what landed below a prefix. Raises `Nothing`."""
     prefix = prefix.strip("/")
-    name = prefix if prefix in datasets else name_of(prefix, datasets)
-    table = lake.open(raw.name(name)) or lake.open(raw.name(prefix))
+    table = _landed(lake, prefix, datasets)
     if table is None:
+        top = prefix.partition("/")[0]
+        if top != prefix and _landed(lake, top, datasets):
+            raise Nothing(
+                f"what landed below {prefix}/ is in one table with all below {top}/: `lakehouse infer {top}`"
+            )
         raise Nothing(f"nothing has landed below {prefix}/, or its raw table has not been made yet")
     name = table.name.removeprefix("raw/")
     heads = raw.current_heads(table, stand_in(name)).sort("_modified", descending=True).collect()
@@ -79,6 +83,11 @@ def infer(lake: Lake, prefix: str, datasets: dict[str, Dataset]) -> str:
     if rows.is_empty():
         return documents(name, prefix, heads)
     return _file(name, prefix, heads, rows)
+
+
+def _landed(lake: Lake, prefix: str, datasets: dict[str, Dataset]) -> Table | None:
+    name = prefix if prefix in datasets else name_of(prefix, datasets)
+    return lake.open(raw.name(name)) or lake.open(raw.name(prefix))
 
 
 def _file(name: str, prefix: str, heads: pl.DataFrame, rows: pl.DataFrame) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from lakehouse.dataset import Dataset
-from lakehouse.lake import Conflict, Lake
+from lakehouse.lake import Conflict, Lake, Table
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.packing import ARCHIVE
 from lakehouse.layers import cleaned, raw
@@ -51,18 +51,26 @@ def retire(lake: Lake, bucket: Bucket, dataset: Dataset, keep: timedelta) -> int
 
     Only the very version that was read and older ones: a bucket without versions is left alone. So is an object
     of which a record is refused, or an archive of which a member is: only from the object can it be read again.
+    And so is a document that raw keeps by reference.
     """
     refuse([dataset], keep)
     table = lake.open(raw.name(dataset.name))
     if table is None:
         return 0
     archive = pl.col("_object").str.extract(ARCHIVE)
-    bad = [cleaned.open_quarantine(lake, dataset).scan(), raw.refused_heads(table)]
-    refused = pl.concat([one.select(pl.coalesce(archive, "_object")) for one in bad]).unique()
+    bound = [cleaned.open_quarantine(lake, dataset).scan(), raw.refused_heads(table), _referred(table, dataset)]
+    needed = pl.concat([one.select(pl.coalesce(archive, "_object")) for one in bound]).unique()
     read = (pl.col("_state") == "read") & (pl.col("_ingested_at") < datetime.now(UTC) - keep) & archive.is_null()
     old = raw.last_heads(table).filter(read & pl.col("_object_version").is_not_null())
-    old = old.join(refused, on="_object", how="anti").sort("_ingested_at").head(MOST)
+    old = old.join(needed, on="_object", how="anti").sort("_ingested_at").head(MOST)
     return sum(bucket.retire(*one) for one in old.select("_object", "_object_version").collect().iter_rows())
+
+
+def _referred(table: Table, dataset: Dataset) -> pl.LazyFrame:
+    """The rows of documents whose bytes are in the bucket alone."""
+    if dataset.reader is None or "bytes" not in table.columns:
+        return raw.heads(table).clear()
+    return table.scan().filter(pl.col("_part") == "row", pl.col("bytes").is_null())
 
 
 def expire(lake: Lake, dataset: Dataset, keep: timedelta) -> int:

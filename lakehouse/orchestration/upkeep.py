@@ -21,8 +21,8 @@ from lakehouse.orchestration.metadata import table_of
 from lakehouse.orchestration.resources import LakehouseResource
 
 DEAD_LETTERS = ["landing", "dead_letters"]
-LATEST = 1000
-"""Runs that one call forgets."""
+PAGE = 1000
+"""Runs that are looked at at once."""
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
@@ -154,8 +154,14 @@ def forget(instance: dg.DagsterInstance, keep: timedelta) -> int:
     latest = instance.get_latest_materialization_events(instance.get_asset_keys()).values()
     kept = {event.run_id for event in latest if event}
     filters = dg.RunsFilter(statuses=ENDED, updated_before=datetime.now(UTC) - keep)
-    records = instance.get_run_records(filters, limit=LATEST, ascending=True)
-    old = [r.dagster_run.run_id for r in records if r.dagster_run.run_id not in kept]
-    for run in old:
-        instance.delete_run(run)
-    return len(old)
+    gone = 0
+    while old := _runs(instance, filters, kept):
+        for run in old:
+            instance.delete_run(run)
+        gone += len(old)
+    return gone
+
+
+def _runs(instance: dg.DagsterInstance, filters: dg.RunsFilter, kept: set[str]) -> list[str]:
+    records = instance.get_run_records(filters, limit=PAGE + len(kept), ascending=True)
+    return [r.dagster_run.run_id for r in records if r.dagster_run.run_id not in kept]

@@ -3,10 +3,14 @@
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
+from deltalake.table import TableOptimizer
 
 from lakehouse.lake import Lake, Table, hop, maintain
 from lakehouse.lake.maintenance import CROWD, ORDERED, clean, crowded, order, tidy
@@ -192,6 +196,51 @@ def test_ordering_gives_way_to_a_writer_that_came_between_and_is_no_change(lake:
     assert feed.is_empty()
     carry(lake)
     assert rows(lake) == rows(lake, "source")
+
+
+def beside(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, write: Callable[[], None]) -> None:
+    """Have a writer commit before each call of a method of delta-rs, and after it."""
+    real = getattr(owner, name)
+
+    def call(*args: Any, **options: Any) -> Any:
+        write()
+        done = real(*args, **options)
+        write()
+        return done
+
+    monkeypatch.setattr(owner, name, call)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(DeltaTable, "vacuum"), (TableOptimizer, "z_order"), (DeltaTable, "create_checkpoint")]
+)
+def test_maintenance_gives_way_to_a_writer_that_comes_between_any_two_of_its_steps(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
+    crowd(lake, CROWD + 2)
+    tidy(source(lake))
+    age(lake, "source")
+    put(lake, {"k000": 100})
+    written = iter(range(200, 300))
+    beside(monkeypatch, owner, name, lambda: put(lake, {"k000": next(written)}))
+    for _ in range(2):
+        maintain([source(lake)], orders={"source": ["v"]})
+    monkeypatch.undo()
+    expected = {f"k{n:03}": n for n in range(CROWD + 2)}
+    assert rows(lake, "source") == {**expected, "k000": next(written) - 1}
+    (done,) = maintain([source(lake)], orders={"source": ["v"]})
+    assert done.ordered
+
+
+def test_a_table_is_cleaned_though_a_writer_came_before_its_files_were_listed(lake: Lake) -> None:
+    crowd(lake, CROWD + 2)
+    tidy(source(lake))
+    age(lake, "source")
+    put(lake, {"k000": 100})
+    stale = source(lake)
+    put(lake, {"k000": 200})
+    assert clean(stale) >= CROWD
+    assert rows(lake, "source")["k000"] == 200
 
 
 def test_maintenance_tells_files_and_bytes_before_and_after(lake: Lake) -> None:

@@ -101,3 +101,15 @@ def test_who_has_written_files_for_too_long_is_refused_before_they_are_deleted(l
     with pytest.raises(Conflict):
         slow.append(ROWS.clear(), CURSOR, written=[written])
     assert opened(lake).scan().collect()["k"].to_list() == ["bob"]
+
+
+def test_what_strays_is_left_to_the_next_maintenance_where_a_writer_comes_between(lake: Lake) -> None:
+    forget(opened(lake), is_ann, fenced=True)
+    path = Path(lake.root) / "cleaned/t" / opened(lake)._file({}, pl.DataFrame({"k": [ANN]}), []).path
+    os.utime(path, (time.time() - 2 * oblivion.ALIVE,) * 2)
+    stale = opened(lake)
+    opened(lake).overwrite(pl.DataFrame({"k": ["bob"], "other": [1]}), CURSOR)
+    maintain([stale])
+    assert path.exists()
+    maintain([opened(lake)])
+    assert not path.exists()

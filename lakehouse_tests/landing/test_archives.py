@@ -4,7 +4,9 @@ import dataclasses
 import gzip
 import io
 import tarfile
+import warnings
 import zipfile
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -22,18 +24,22 @@ KEY = "flights/a.zip"
 ONE, TWO = sample.flights(("AA", 1, 5), ("UA", 2, 20)), sample.flights(("DL", 3, 7))
 
 
-def zipped(files: dict[str, bytes]) -> bytes:
+Files = Mapping[str, bytes] | Sequence[tuple[str, bytes]]
+
+
+def zipped(files: Files) -> bytes:
     body = io.BytesIO()
-    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Duplicate name")
+        for name, content in files.items() if isinstance(files, Mapping) else files:
             archive.writestr(name, content)
     return body.getvalue()
 
 
-def tarred(files: dict[str, bytes]) -> bytes:
+def tarred(files: Files) -> bytes:
     body = io.BytesIO()
     with tarfile.open(fileobj=body, mode="w") as archive:
-        for name, content in files.items():
+        for name, content in files.items() if isinstance(files, Mapping) else files:
             told = tarfile.TarInfo(name)
             told.size = len(content)
             archive.addfile(told, io.BytesIO(content))
@@ -151,6 +157,39 @@ def test_a_refused_member_is_sent_again_with_its_archive(road: Road, what: str) 
     road.hops()
     assert heads(road) == {key: (state, 2, *rest) for key, (state, _, *rest) in told.items()}
     assert flights(road) == {1, 2, 3}
+
+
+def mangled(body: bytes, what: str) -> bytes:
+    """A tar of three members, each a block of header and one of content."""
+    block = tarfile.BLOCKSIZE
+    match what:
+        case "a header":
+            return body[: 2 * block] + bytes([body[2 * block] ^ 1]) + body[2 * block + 1 :]
+        case "an end":
+            return body[: 4 * block]
+        case "an end in a header":
+            return body[: 4 * block + 100]
+        case "an end in its end":
+            return body[: 6 * block + 100]
+    return body + tarred({"4.csv": TWO})
+
+
+@pytest.mark.parametrize("what", ["a header", "an end", "an end in a header", "an end in its end", "another tar"])
+def test_a_tar_whose_later_members_cannot_be_told_is_refused(what: str) -> None:
+    body = tarred({f"{n}.csv": ONE for n in range(3)})
+    assert len(dict(packing.members(body[: 7 * tarfile.BLOCKSIZE], packing.Budget()))) == 3
+    with pytest.raises(Unreadable, match="damaged, or cut off, at byte"):
+        [*packing.members(mangled(body, what), packing.Budget())]
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_a_member_that_a_later_one_of_its_name_replaces_is_told(road: Road, pack: object) -> None:
+    assert callable(pack)
+    road = wide(road)
+    take(road, pack([("1.csv", TWO), ("1.csv", ONE), ("._1.csv", b"x")]))
+    assert flights(road) == {1, 2}
+    told = "1 hidden or temporary members left aside; 1 members that later ones of their names replace left aside"
+    assert heads(road)[KEY] == ("read", 1, 0, told)
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:

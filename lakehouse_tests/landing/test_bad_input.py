@@ -32,7 +32,7 @@ REFUSED = {
     "flights/no.csv.gz": (b"no gzip", "cannot be unpacked as .gz"),
     "flights/doubled.csv": (f"{HEADER},carrier\n".encode(), "doubled name"),
     "flights/cases.csv": (f"{HEADER},Carrier\n".encode(), "doubled name"),
-    "flights/nameless.csv": (f"{HEADER},\n".encode(), "empty or doubled"),
+    "flights/nameless.csv": (f"{',' * HEADER.count(',')}\n{ROW}".encode(), "empty or doubled"),
     "flights/ours.csv": (f'{HEADER},_text\n{ROW},"x"\n'.encode(), "['_text']"),
     "flights/nul.csv": (f"{HEADER},a\0b\n".encode(), "no column can have"),
 }

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lakehouse.dynamodb.items import to_row
-from lakehouse.landing import documents, extractors
+from lakehouse.landing import documents, extractors, packing
 from lakehouse.landing.extractors import Extract
 from lakehouse.layers import balance, raw
 from lakehouse.layers.ingest import ingest
@@ -103,6 +103,17 @@ def test_a_large_document_is_kept_by_reference_and_read_all_the_same(
     where = {"Bucket": road.bucket.name, "Key": "documents/large.txt", "VersionId": large["version"]}
     assert road.bucket.client.get_object(**where)["Body"].read() == b"y" * 21
     assert rows(road, "cleaned/documents")["documents/large.txt"]["text"] == "y" * 21
+
+
+def test_a_document_too_large_for_memory_is_refused_unread(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "LIMIT", 20)
+    road.datasets = {"documents": road.datasets["documents"]}
+    road.bucket.put("documents/large.txt", b"y" * 21)
+    road.announce("documents/large.txt")
+    road.hops()
+    (head,) = raw.last_heads(raw.open_raw(road.lake, "documents")).collect().to_dicts()
+    assert head["_state"] == "refused"
+    assert head["_reason"].startswith("more than 20 bytes")
 
 
 def test_metadata_and_tags_are_told_and_tags_that_we_may_not_see_are_no_failure(

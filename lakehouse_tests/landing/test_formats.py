@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dataframely as dy
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from lakehouse.dataset import Dataset
 from lakehouse.formats import Csv, Format, Json
+from lakehouse.landing import packing
 from lakehouse.landing.readers import Unreadable, read
 from lakehouse.layers import balance, raw
 from lakehouse_tests.conftest import Road
@@ -68,6 +70,48 @@ def test_one_table_in_many_forms_is_one_table(name: str, body: bytes, form: Form
     assert read(name, body, form).select("name", "town").rows() == ROWS
 
 
+PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd}
+
+
+def streams(kind: str, lines: int = 100) -> list[bytes]:
+    """Two packed streams, as of one text of so many lines."""
+    told = "".join(f"line {n}\n" for n in range(lines)).encode()
+    middle = told.index(b"\n", len(told) // 2) + 1
+    return [PACKERS[kind](told[:middle]), PACKERS[kind](told[middle:])]
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_of_several_packed_streams_every_line_is_read(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = streams(kind)
+    zeros = b"" if kind == "zst" else bytes(8)
+    body = first + zeros + second + zeros
+    assert len(read(f"a.log.{kind}", body)) == 100
+    monkeypatch.setattr(packing, "PART", 3)
+    assert len(read(f"a.log.{kind}", body)) == 100
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_a_later_packed_stream_that_is_damaged_or_cut_off_is_no_end(kind: str) -> None:
+    first, second = streams(kind)
+    damaged = bytes([second[0] ^ 1]) + second[1:]
+    for behind in (damaged, second[:-1], second[:1], b"junk"):
+        with pytest.raises(Unreadable, match="cannot be unpacked"):
+            read(f"a.log.{kind}", first + behind)
+
+
+@pytest.mark.parametrize("kind", ["bz2", "xz"])
+def test_a_byte_that_is_another_costs_no_line_in_silence(kind: str) -> None:
+    """These formats tell of every byte: what is damaged is refused, wherever it is."""
+    body = b"".join(streams(kind, 20))
+    for at in range(len(body)):
+        told = body[:at] + bytes([body[at] ^ 4]) + body[at + 1 :]
+        try:
+            found = read(f"a.log.{kind}", told)
+        except Unreadable:
+            continue
+        assert len(found) == 20, at
+
+
 @pytest.mark.parametrize(
     ("name", "body", "form", "reason"),
     [
@@ -91,6 +135,16 @@ def test_what_is_not_what_it_says_is_refused_with_a_plain_reason(
 def test_where_nothing_quotes_a_quote_is_a_letter() -> None:
     found = read("a.csv", b'a,b\n5" pipe,"x\n', Csv(quote=""))
     assert found.rows() == [('5" pipe', '"x')]
+
+
+def test_a_column_without_a_name_is_called_by_its_number_as_in_what_pandas_writes() -> None:
+    body = pd.DataFrame({"name": ["Jürgen", "Zoë"], "town": ["Köln", None]}).to_csv().encode()
+    assert read("a.csv", body).drop("_text", "_bad", strict=False).to_dicts() == [
+        {"column_1": "0", "name": "Jürgen", "town": "Köln"},
+        {"column_1": "1", "name": "Zoë", "town": None},
+    ]
+    with pytest.raises(Unreadable, match="doubled name"):
+        read("a.csv", b",column_1\n1,2\n")
 
 
 def test_what_cannot_be_a_form_is_refused_where_it_is_declared() -> None:

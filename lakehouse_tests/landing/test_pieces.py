@@ -112,6 +112,21 @@ def test_a_quote_that_is_never_closed_does_not_take_the_rest_into_memory(
         in_pieces("x.csv", b'a,b\n1,"2\n' + b"3,4\n" * 100)
 
 
+@pytest.mark.parametrize("name", ["x.json", "x.xml", "x.csv"])
+def test_what_is_too_large_to_be_read_at_once_is_refused_before_it_is_in_memory(
+    small: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(packing, "LIMIT", 100)
+    body = io.BytesIO(b"a,b\n" + b"1,2\n" * 100)
+    unpacked = content.unwrapped(name, Body(name, body), packing.Budget())
+    if name == "x.csv":
+        assert sum(map(len, read_pieces(unpacked, None, packing.Budget()))) == 100
+        return
+    with pytest.raises(Unreadable, match="more than 100 bytes"):
+        list(read_pieces(unpacked, None, packing.Budget()))
+    assert body.tell() < 200
+
+
 def test_a_service_that_fails_on_the_way_is_no_fault_of_the_object(small: None) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:

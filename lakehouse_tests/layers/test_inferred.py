@@ -204,6 +204,14 @@ def test_where_nothing_landed_it_is_said(road: Road) -> None:
         infer(road.lake, "nowhere", {})
 
 
+def test_below_a_prefix_of_two_parts_it_is_said_that_the_first_is_the_table(road: Road) -> None:
+    bring(road, {"deep/orders/a.csv": b"id\n1\n"})
+    with pytest.raises(Nothing, match="below deep/: `lakehouse infer deep`"):
+        infer(road.lake, "deep/orders/", {})
+    with pytest.raises(Nothing, match="nothing has landed below other/orders/"):
+        infer(road.lake, "other/orders/", {})
+
+
 def test_a_changed_object_is_told_by_what_it_is_now(road: Road) -> None:
     bring(road, {"orders/a.csv": b"id\nx\n"})
     bring(road, {"orders/a.csv": b"id\n1\n"})

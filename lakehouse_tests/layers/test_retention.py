@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from lakehouse.dataset import Dataset, DeclarationError
+from lakehouse.landing import documents
 from lakehouse.layers import balance, cleaned, retention
 from lakehouse.layers.retention import expire, retire, sweep
 from lakehouse.settings import Settings
@@ -164,6 +165,18 @@ def test_a_sweep_deletes_by_setting_and_by_a_datasets_own_number(road: Road, fli
     assert gone["raw/flights"] == 0
     assert gone["raw/airlines"] > 0
     assert sweep(road.lake, lambda: road.bucket, road.datasets, Settings.load({})) == {}
+
+
+def test_a_document_that_raw_keeps_by_reference_stays_in_the_bucket(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "INLINE", 20)
+    small, large = "documents/small.txt", "documents/large.txt"
+    land(road, {small: b"x" * 20, large: b"y" * 21})
+    road.announce(small, large)
+    road.hops()
+    assert retire(road.lake, road.bucket, road.datasets["documents"], NOW) == 1
+    assert (versions(road, small), versions(road, large)) == (0, 1)
 
 
 @pytest.mark.parametrize(("late", "retired"), [(9, 1), ("x", 0)])

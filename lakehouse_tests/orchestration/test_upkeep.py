@@ -15,6 +15,7 @@ from lakehouse.definitions import build
 from lakehouse.landing import inbox
 from lakehouse.layers.tables import names
 from lakehouse.ml.tables import names as learned
+from lakehouse.orchestration import upkeep
 from lakehouse.orchestration.upkeep import forget
 from lakehouse.settings import SettingError, Settings
 from lakehouse_tests import sample
@@ -107,6 +108,14 @@ def test_old_runs_are_forgotten_but_for_those_that_made_what_stands(house: Road)
         assert [one.run_id for one in instance.get_runs()] == runs[-1:]
         assert not instance.all_logs(runs[0])
         assert instance.all_logs(runs[-1])
+
+
+def test_more_runs_than_a_page_are_forgotten_in_one_call(house: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "PAGE", 1)
+    with dg.DagsterInstance.ephemeral() as instance:
+        runs = [ran("dead_letters", instance).run_id for _ in range(5)]
+        assert forget(instance, timedelta(0)) == 4
+        assert [one.run_id for one in instance.get_runs()] == runs[-1:]
 
 
 def test_a_retention_is_a_number_of_days() -> None:
