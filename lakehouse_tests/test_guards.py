@@ -774,6 +774,13 @@ MUTATIONS = [
         "ml/test_training.py::a_model_trained_on_poisoned_labels_is_refused_by_the_gate",
     ),
     swap(
+        "the gate passes a feature that leaks",
+        "ml/training.py",
+        'for name in leaking["feature"]',
+        'for name in leaking["feature"].clear()',
+        "ml/test_training.py::a_version_whose_feature_knows_what_came_later_is_refused_whoever_asks",
+    ),
+    swap(
         "promotion forgets whom the verdict was against",
         "ml/registry.py",
         "if chosen.against != _last(known):",

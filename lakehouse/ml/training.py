@@ -26,6 +26,7 @@ from lakehouse.model import ASKED, Model
 LEAST = 1000
 """Labelled rows to learn from, and a fifth of them to judge by, below which there is nothing to say."""
 SMOOTHING = 50
+LEAKS = "knows what came later, or looks beyond the horizon"
 GONE = re.compile(
     "not found|No files in log segment|No such file|Invalid table version|Expected contiguous", re.IGNORECASE
 )
@@ -52,7 +53,8 @@ class Split:
 
 
 def train(lake: Lake, model: Model, *, run: str = "") -> Version:
-    """Train a challenger on the tables as they are, and judge it against the champion on the newest rows.
+    """Train a challenger on the tables as they are, and judge it against the champion on the newest rows. That one
+    of its features leaks is a reason to refuse it, too, stored with the others.
 
     Trained on the same versions by the same code against the same champion it is the same, and not kept twice; it
     may be the champion itself.
@@ -69,12 +71,14 @@ def train(lake: Lake, model: Model, *, run: str = "") -> Version:
         return rivals[0]
     answered = _predictions(model, split, learned, rivals)
     verdict = judge(answered, model.segments)
+    leaking = feats.leaks(model, feats.frames_of(tables), seed=pins["rows"])
+    reasons = [*verdict.reasons, *(f"feature {name} {LEAKS}" for name in leaking["feature"])]
     named = hashlib.sha256(json.dumps([learned.text, pins, known], sort_keys=True).encode()).hexdigest()[:12]
     told = {
         "columns": list(learned.columns),
         "categories": {c: list(v) for c, v in learned.categories.items()},
         "pins": pins,
-        "metrics": verdict.metrics,
+        "metrics": verdict.metrics | {"leaks": leaking.to_dicts()},
         "reference": reference(split.learn.select(learned.columns)),
         "predicted": reference(answered.select("challenger"))["challenger"],
     }
@@ -87,9 +91,9 @@ def train(lake: Lake, model: Model, *, run: str = "") -> Version:
         recipe=model.recipe,
         until=split.until,
         against=known,
-        passed=not verdict.reasons,
-        reasons=verdict.reasons,
-        card=card(model, named, told, verdict.reasons),
+        passed=not reasons,
+        reasons=reasons,
+        card=card(model, named, told, reasons),
         **told,
     )
     registry.record(lake, model.name, made)

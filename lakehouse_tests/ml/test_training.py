@@ -14,8 +14,10 @@ from lakehouse.ml import learner, registry, training
 from lakehouse.ml.features import NotYet
 from lakehouse.ml.registry import Refused
 from lakehouse.model import Model
+from lakehouse.orchestration import models
 from lakehouse_tests.ml.conftest import DATASETS, fill
 from lakehouse_tests.ml.test_cards import SVG, pictures
+from lakehouse_tests.ml.test_features import own_delay
 
 DAY = pl.col("time_hour").dt.day()
 
@@ -89,6 +91,16 @@ def test_a_poisoned_first_model_is_refused_by_the_plain_baseline(lake: Lake, mod
     poison(lake)
     made = training.train(lake, model)
     assert not made.passed
+
+
+def test_a_version_whose_feature_knows_what_came_later_is_refused_whoever_asks(lake: Lake, model: Model) -> None:
+    planted = replace(model, features=own_delay)
+    made = training.train(lake, planted)
+    assert made.reasons == ["feature planted knows what came later, or looks beyond the horizon"]
+    assert made.reasons[0] in made.card
+    assert models.promoted(lake, planted, who="loop").startswith("the gate refused")
+    with pytest.raises(Refused, match="feature planted"):
+        registry.promote(lake, planted.name, made.id, who="me", why="by hand")
 
 
 def test_too_few_rows_are_not_learned_from(tmp_path: Any, model: Model) -> None:
