@@ -125,7 +125,7 @@ def test_what_comes_after_the_last_good_element_is_kept_with_a_reason(rest: str)
 
 
 def test_every_line_of_a_log_is_a_record_numbered_as_in_the_file() -> None:
-    assert read("a.log", b"one\r\n\ntwo, \"2\"\n").select("line").rows() == [("one",), ("",), ('two, "2"',)]
+    assert read("a.log", b'one\r\n\ntwo, "2"\n').select("line").rows() == [("one",), ("",), ('two, "2"',)]
 
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
@@ -251,5 +251,3 @@ def test_files_that_others_made_arrive_whole_and_every_record_is_accounted_for(r
     assert table.count == sum(counted(path) for path in OTHERS.values())
     assert "Culmen Length (mm)" in table.columns
     assert balance.unbalanced(road.lake, dataset).is_empty()
-
-

@@ -53,9 +53,7 @@ def hours(weather: pl.LazyFrame, airlines: pl.LazyFrame) -> pl.LazyFrame:
 
 
 @pytest.mark.parametrize("arrived", [["airlines"], ["airlines", "weather"]])
-def test_items_that_lag_are_told_under_one_dataset_whose_run_carries_them(
-    road: Road, arrived: list[str]
-) -> None:
+def test_items_that_lag_are_told_under_one_dataset_whose_run_carries_them(road: Road, arrived: list[str]) -> None:
     one = Serving(hours, key="origin", publish=True)
     road.datasets = {"flights": replace(road.datasets["flights"], serving=[one])} | {
         name: replace(road.datasets[name], serving=[]) for name in ("airlines", "weather")

@@ -180,9 +180,7 @@ def test_a_server_that_hangs_or_died_is_replaced_and_the_worker_starts(
         launcher.dispose()
 
 
-def test_a_note_that_is_taken_ends_no_server(
-    code: Path, tmp_path: Path, serve: Callable[..., ForkServer]
-) -> None:
+def test_a_note_that_is_taken_ends_no_server(code: Path, tmp_path: Path, serve: Callable[..., ForkServer]) -> None:
     script(code, "work", ENDLESS.format(str(tmp_path / "end")))
     server = serve("polars", "deltalake")
     server.start([sys.executable, "-m", "work"], tmp_path / "note")
