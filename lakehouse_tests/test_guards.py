@@ -795,6 +795,20 @@ MUTATIONS = [
         "ml/test_training.py::a_rollback_is_one_append_and_is_not_undone_by_the_next_promotion",
     ),
     swap(
+        "the items of predictions may lag",
+        "ml/lag.py",
+        "if model.publish:",
+        "if False:",
+        "ml/test_lag.py::a_death_after_scoring_leaves_neither_the_items_nor_the_weeks_behind",
+    ),
+    swap(
+        "the weeks of predictions may lag",
+        "ml/lag.py",
+        "            found[weeks] = ",
+        "            _ = ",
+        "ml/test_lag.py::a_death_after_scoring_leaves_neither_the_items_nor_the_weeks_behind",
+    ),
+    swap(
         "a version answers what it has seen",
         "ml/scoring.py",
         "left.filter(pl.col(ASKED) > until), left.filter(pl.col(ASKED) <= until)",
