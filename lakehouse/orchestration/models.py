@@ -173,7 +173,10 @@ def _scored(model: Model, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
     return asset
 
 
-QUALITY = "In its last week the champion was what it promised at the gate. A failure asks for training, once."
+QUALITY = (
+    "In its last whole week the champion's AUC was what it showed at the gate, and its mean prediction what came "
+    "true. A failure asks for training, once."
+)
 
 
 def _watched(model: Model, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
@@ -204,14 +207,16 @@ def _watched(model: Model, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
 
 def _weeks(lake: Lake, model: Model, table: Table) -> dict[str, Any]:
     weeks = table.scan().sort("week", "model").collect()
-    told: dict[str, Any] = {"weeks": table_of(weeks.reverse()), "course": dg.MetadataValue.md(weekly(weeks))}
+    known = registry.champion(lake, model.name)
+    champion = registry.version(lake, model.name, known) if known else None
+    course = dg.MetadataValue.md(weekly(weeks, champion))
+    told: dict[str, Any] = {"weeks": table_of(weeks.reverse()), "course": course}
     if len(weeks):
         last = weeks.row(-1, named=True)
         plain = ("auc", "calibration", "brier", "share", "predicted")
         told |= {name: round(last[name], 4) for name in plain if last[name] is not None}
-    known = registry.champion(lake, model.name)
-    if known:
-        moved = monitoring.drift(lake, model, registry.version(lake, model.name, known))
+    if champion:
+        moved = monitoring.drift(lake, model, champion)
         told |= {"drift": table_of(moved), "drift pictures": dg.MetadataValue.md(drifted(moved))}
     return told | _table(table)
 
