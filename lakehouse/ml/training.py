@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from lakehouse.fingerprint import fingerprint, said
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.paths import former
 from lakehouse.ml import features as feats
@@ -145,6 +146,7 @@ def _pins(model: Model, tables: dict[str, Table], split: Split) -> dict[str, Any
         "fixed": engine.FIXED,
         "rounds": model.rounds,
         "libraries": engine.libraries(),
+        "trainer": _trainer(model),
         "rows": len(split.learn),
         "judged": len(split.judge),
         "unlabelled": split.unlabelled,
@@ -153,13 +155,21 @@ def _pins(model: Model, tables: dict[str, Table], split: Split) -> dict[str, Any
     }
 
 
+def _trainer(model: Model) -> str:
+    """Of the code that is not the model's own and makes the bytes: what divides the rows, and the learner."""
+    return fingerprint(divided, said(learner(model.learner).fit))
+
+
 def reproduce(lake: Lake, model: Model, trained: Version) -> bool:
     """Train a version again from the table versions that it pins; whether the bytes are the same.
 
-    Raises `NotReproducible` where retention has removed one of them, or the code is another.
+    Raises `NotReproducible` where retention has removed one of them, or the code is another: the model's own, or,
+    if the bytes differ, that of `lakehouse.ml`.
     """
     if trained.pins["code"] != model.recipe:
-        raise NotReproducible(f"{trained.id} was trained by other code; check out the commit that trained it")
+        raise NotReproducible(
+            f"{trained.id} was trained by other code, at {trained.trained_at:%Y-%m-%d %H:%M}; check that out"
+        )
     tables = {name: _pinned(lake, name, pin) for name, pin in trained.pins["inputs"].items()}
     try:
         learn = divided(model, tables).learn
@@ -168,7 +178,10 @@ def reproduce(lake: Lake, model: Model, trained: Version) -> bool:
             raise NotReproducible(_lost(trained.pins["inputs"])) from error
         raise
     again = learner(model.learner).fit(learn, LABEL, trained.columns, model.params, model.rounds)
-    return bool(again.text == trained.text)
+    same = bool(again.text == trained.text)
+    if not same and trained.pins.get("trainer") != _trainer(model):
+        raise NotReproducible(f"{trained.id}: other bytes, by other code of lakehouse.ml or of its learner")
+    return same
 
 
 def _pinned(lake: Lake, name: str, pin: dict[str, Any]) -> Table:

@@ -63,8 +63,9 @@ def _jobs(model: Model, executor: dg.ExecutorDefinition, by_day: dg.AssetSelecti
 
 
 GATE = (
-    "The version is better than the champion and the plain baseline on the newest rows, and clearly worse in no "
-    "segment. Promotion reads the stored verdict again."
+    "On the newest rows the version is better than the champion and the plain baseline in AUC or log loss, surely "
+    "worse in neither, and clearly worse in no segment; a first one is not far astray; no feature leaks. "
+    "Promotion reads the stored verdict again."
 )
 LEAKAGE = "Computed again without all that came after the cut-off, the features of some moments are the same."
 

@@ -1,6 +1,7 @@
 """Training is pinned, and the gate stands between it and the champion."""
 
 import importlib.metadata
+import platform
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -49,12 +50,16 @@ def test_the_same_versions_and_code_give_the_same_bytes(lake: Lake, model: Model
 
 def test_a_version_pins_all_that_made_it(lake: Lake, model: Model) -> None:
     pins = registry.version(lake, model.name, training.train(lake, model).id).pins
+    delays = open_cleaned(lake, DATASETS["flights"]).scan().collect()["arr_delay"]
+    assert pins["unlabelled"] == delays.null_count() > 0
+    assert pins["rows"] + pins["judged"] + pins["unlabelled"] == len(delays)
     assert {name: pin["version"] for name, pin in pins["inputs"].items()} == {
         name: open_cleaned(lake, DATASETS[name]).version for name in ("flights", "weather", "planes")
     }
     assert pins["params"] == dict(model.params)
     assert (pins["rounds"], pins["code"], pins["fixed"]["seed"]) == (15, model.recipe, 0)
     assert pins["libraries"]["lightgbm"] == importlib.metadata.version("lightgbm")
+    assert pins["libraries"]["python"] == platform.python_version()
 
 
 def test_a_version_is_reproduced_from_what_it_pins_not_from_what_came_later(lake: Lake, model: Model) -> None:
@@ -77,6 +82,21 @@ def test_a_version_of_other_code_says_so(lake: Lake, model: Model) -> None:
     made = training.train(lake, model)
     with pytest.raises(training.NotReproducible, match="other code"):
         training.reproduce(lake, replace(model, rounds=16), made)
+
+
+def test_a_version_that_other_training_code_gives_other_bytes_for_says_so(
+    lake: Lake, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = training.train(lake, model)
+    divided = training.divided
+
+    def halved(model: Model, tables: dict[str, Table]) -> training.Split:
+        split = divided(model, tables)
+        return replace(split, learn=split.learn.gather_every(2))
+
+    monkeypatch.setattr(training, "divided", halved)
+    with pytest.raises(training.NotReproducible, match=r"other code of lakehouse\.ml"):
+        training.reproduce(lake, model, made)
 
 
 def test_a_model_trained_on_poisoned_labels_is_refused_by_the_gate(lake: Lake, model: Model) -> None:
