@@ -24,7 +24,8 @@ class Source:
     """From when on a dataset's values are known.
 
     `time`: the column that places a row in time. `known`: when the row as such is known; None: long before.
-    `later`: columns that are known later than their row, and when; to an earlier question they are null.
+    `later`: columns that are known later than their row, and when; to an earlier question they are null. One that
+    files bring beyond the contract is named here like any other: what is not named is taken for known.
     """
 
     time: str

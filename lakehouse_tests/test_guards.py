@@ -795,6 +795,13 @@ MUTATIONS = [
         "ml/test_training.py::a_model_trained_on_poisoned_labels_is_refused_by_the_gate",
     ),
     swap(
+        "the gate passes a feature that leaks",
+        "ml/training.py",
+        'for name in leaking["feature"]',
+        'for name in leaking["feature"].clear()',
+        "ml/test_training.py::a_version_whose_feature_knows_what_came_later_is_refused_whoever_asks",
+    ),
+    swap(
         "promotion forgets whom the verdict was against",
         "ml/registry.py",
         "if chosen.against != _last(known):",
@@ -807,6 +814,20 @@ MUTATIONS = [
         'if chosen.id in known["id"]:',
         "if False:",
         "ml/test_training.py::a_rollback_is_one_append_and_is_not_undone_by_the_next_promotion",
+    ),
+    swap(
+        "the items of predictions may lag",
+        "ml/lag.py",
+        "if model.publish:",
+        "if False:",
+        "ml/test_lag.py::a_death_after_scoring_leaves_neither_the_items_nor_the_weeks_behind",
+    ),
+    swap(
+        "the weeks of predictions may lag",
+        "ml/lag.py",
+        "            found[weeks] = ",
+        "            _ = ",
+        "ml/test_lag.py::a_death_after_scoring_leaves_neither_the_items_nor_the_weeks_behind",
     ),
     swap(
         "a version answers what it has seen",
@@ -828,6 +849,20 @@ MUTATIONS = [
         "and found.last > latest.until",
         "",
         "ml/test_monitoring.py::a_failing_week_asks_for_training_once_and_the_next_failing_week_again",
+    ),
+    swap(
+        "a version that passed is left there",
+        "ml/monitoring.py",
+        'if latest.passed and latest.id not in promotions["id"]:',
+        "if False:",
+        "ml/test_training.py::a_death_at_a_commit_is_made_good_by_a_repeat[models-True]",
+    ),
+    swap(
+        "nobody answers for ever",
+        "ml/monitoring.py",
+        'if promotions["code"].last() != model.code and ',
+        "if False and ",
+        "ml/test_monitoring.py::where_no_version_has_passed_yet_a_week_more_of_truth_asks_again",
     ),
     swap(
         "retention forgets what a champion was made from",

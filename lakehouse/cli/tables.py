@@ -29,6 +29,7 @@ def status(as_json: bool) -> None:
     from lakehouse.landing.queue import Queue
     from lakehouse.layers.lag import distances
     from lakehouse.layers.tables import standing
+    from lakehouse.ml import lag
     from lakehouse.ml.tables import standing as learned
     from lakehouse.settings import client
 
@@ -36,7 +37,8 @@ def status(as_json: bool) -> None:
     lake, datasets, models = Lake(settings.lake).pinned(), load(), model.load()
     queue = Queue(client("sqs"), settings.required("queue_url")).depth()
     dead = Queue(client("sqs"), settings.dead_letter_url).depth().waiting if settings.dead_letter_url else None
-    lags = distances(lake, datasets, lambda s: items_of(settings, s))
+    where = partial(items_of, settings)
+    lags = distances(lake, datasets, where) | lag.distances(lake, models, where)
     tables = {
         name: {
             "rows": table.count,

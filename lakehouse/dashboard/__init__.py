@@ -33,7 +33,7 @@ def write(
     models: Mapping[str, Model] = NONE,
 ) -> list[Section]:
     """Write the page whole, or leave the one that stands; gives what is on it. `items`: also look at DynamoDB."""
-    known = health.look(lake, datasets, items)
+    known = health.look(lake, datasets, items, models)
     sections = [
         Section(
             "Pipeline", "From an upload to the rows that are served.", known.tiles(), [*_cards(known.charts())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,8 @@ from lakehouse.lake.table import schema
 from lakehouse.landing import inbox
 from lakehouse.layers import raw
 from lakehouse.layers.lag import Items, distances, servings_of
+from lakehouse.ml.lag import distances as learned
+from lakehouse.model import Model
 
 NEWEST = 2000
 """Events that are drawn."""
@@ -111,7 +114,7 @@ def _bars(rows: pl.DataFrame, value: str) -> Any:
     return base.mark_bar() + base.mark_text(align="left", dx=5).encode(text=f"{value}:Q")
 
 
-def look(lake: Lake, datasets: dict[str, Dataset], items: Items | None) -> Health:
+def look(lake: Lake, datasets: dict[str, Dataset], items: Items | None, models: Mapping[str, Model]) -> Health:
     """`items`: those of DynamoDB, of which the cursors are looked at too."""
     box = lake.open(inbox.NAME)
     heads = {name: raw.heads(table).collect() for name in datasets if (table := lake.open(raw.name(name)))}
@@ -120,10 +123,11 @@ def look(lake: Lake, datasets: dict[str, Dataset], items: Items | None) -> Healt
     if items is None:
         unpublished = {n: [replace(s, publish=False) for s in d.serving] for n, d in datasets.items()}
         datasets = {n: replace(d, serving=unpublished[n]) for n, d in datasets.items()}
+        models = {n: replace(m, publish=False) for n, m in models.items()}
     return Health(
         pl.concat([pl.DataFrame(schema=PASSED), *passed]).sort("at").tail(NEWEST),
         pl.concat([pl.DataFrame(schema=REFUSED), *(_refused(lake, name) for name in datasets)]),
-        distances(lake, datasets, items or _nothing),
+        distances(lake, datasets, items or _nothing) | learned(lake, models, items or _nothing),
         {
             "events": box.count if box else 0,
             "read": sum(found["_object"].n_unique() for found in heads.values()),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from botocore.config import Config
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake
+from lakehouse.model import Model
 from lakehouse.settings import Settings, client
 
 QUICK = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
@@ -45,6 +46,7 @@ class Patient:
     settings: Settings
     datasets: dict[str, Dataset]
     make: Callable[[str, Any], Any] = client
+    models: Mapping[str, Model] = field(default_factory=dict)
 
     def ask(self, service: str) -> Any:
         return self.make(service, QUICK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lakehouse.dynamodb.sync import items_of
 from lakehouse.engines import EngineFailed, spark
 from lakehouse.layers.lag import distances
 from lakehouse.layers.tables import names
+from lakehouse.ml.lag import distances as learned
 
 TIGHT, FULL = 5 << 30, 1 << 30
 """Bytes that ought to be free below the home."""
@@ -23,7 +25,7 @@ SPACE = "free some, or set LAKEHOUSE_HOME to a larger disk; `lakehouse maintain`
 PINS = "`make clean`, then any other target of the Makefile: it installs what is pinned"
 RECOVERY = "docs/recovery.md tells what may be deleted: the next run makes a table again from the one before it"
 ENGINE = "start it or mend LAKEHOUSE_ENGINE; it needs the extra `engines`. Unset, Polars computes"
-STUCK = "wait a minute; if it stays: is Dagster's daemon up, its sensor `landing` on, and does a run fail?"
+STUCK = "wait a minute; if it stays: is Dagster's daemon up, are its sensors on, and does a run fail?"
 
 
 def python(_: Patient) -> Iterator[Finding]:
@@ -111,7 +113,8 @@ def _keyed(patient: Patient, name: str, key: list[str]) -> None:
 
 
 def lag(patient: Patient) -> Iterator[Finding]:
-    lags = distances(patient.lake, patient.datasets, lambda s: items_of(patient.settings, s))
+    items = partial(items_of, patient.settings)
+    lags = distances(patient.lake, patient.datasets, items) | learned(patient.lake, patient.models, items)
     if behind := [f"{name} by {far}" for name, far in lags.items() if far]:
         yield warning("lag", f"behind: {', '.join(behind[:5])}", STUCK)
     else:

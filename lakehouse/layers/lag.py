@@ -104,12 +104,14 @@ def distances(lake: Lake, datasets: dict[str, Dataset], items: Items) -> dict[st
         hops = [one for source in sources for one in steps(lake, serving, source)]
         found[table] = max((distance(lake, *one) for one in hops), default=0)
         if serving.publish and (made := lake.open(table)):
-            cursor = items(serving).peek()
-            same = cursor is not None and cursor.table_id == made.id
-            found[f"dynamodb/{serving.name}"] = (
-                made.version - cursor.version if cursor and same else made.version + 1
-            )
+            found[f"dynamodb/{serving.name}"] = unwritten(made, items(serving).peek())
     return found
+
+
+def unwritten(table: Table, cursor: Cursor | None) -> int:
+    """How many commits of a serving table its items have yet to follow."""
+    same = cursor is not None and cursor.table_id == table.id
+    return table.version - cursor.version if cursor and same else table.version + 1
 
 
 def distance(lake: Lake, target: str, source: Table, code: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from lakehouse.ml.evaluation import Estimate
+from lakehouse.ml.registry import Version
 from lakehouse.model import Model
 
 SIDE, EDGE = 220, 24
@@ -129,14 +130,20 @@ def bars(values: list[tuple[str, float]], colour: str) -> str:
     return _svg(NAMED + SIDE + 60, BAR * len(values) + 4, lines)
 
 
-def weekly(weeks: pl.DataFrame) -> str:
-    """A table of the weeks and a picture of their AUC, as Markdown."""
+def weekly(weeks: pl.DataFrame, champion: Version | None) -> str:
+    """A table of the weeks, the first line what the champion showed at the gate, and a picture of their AUC."""
     known = weeks.drop_nulls("auc")
     points = [(n / max(len(known) - 1, 1), value) for n, value in enumerate(known["auc"])]
-    head = "| week | model | rows | AUC | predicted | came true |\n|---|---|---|---|---|---|"
-    lines = [
-        f"| {w['week']:%Y-%m-%d} | {w['model']} | {w['rows']:,} | {w['auc']:.3f} "
-        f"| {w['predicted']:.3f} | {w['share']:.3f} |"
-        for w in known.iter_rows(named=True)
-    ]
+    head = "| week | model | rows | AUC | calibration | Brier | predicted | came true |\n|" + "---|" * 8
+    lines = [_week(f"{w['week']:%Y-%m-%d}", w["model"], w) for w in known.iter_rows(named=True)]
+    if champion:
+        gate = champion.metrics["challenger"]
+        values = {name: gate[name]["value"] for name in ("auc", "calibration", "brier")}
+        values["predicted"] = gate["share"] + values["calibration"]
+        lines.insert(0, _week("at the gate", champion.id, gate | values))
     return "\n".join([f"![AUC by week]({plot(points, 1.0, ('week', 'AUC'))})", "", head, *lines])
+
+
+def _week(named: str, model: object, told: dict[str, Any]) -> str:
+    measures = f"{told['auc']:.3f} | {told['calibration']:+.3f} | {told['brier']:.3f}"
+    return f"| {named} | {model} | {told['rows']:,} | {measures} | {told['predicted']:.3f} | {told['share']:.3f} |"

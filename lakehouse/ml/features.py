@@ -8,11 +8,12 @@ from datetime import datetime
 import polars as pl
 
 from lakehouse.lake import Lake, Table
-from lakehouse.lake.table import storable
+from lakehouse.lake.table import schema, storable
 from lakehouse.model import ASKED, Model, Source
 
 Frames = Mapping[str, pl.LazyFrame]
 LABEL = "label"
+LEAKS = schema({"feature": pl.String, "rows": pl.Int64})
 
 
 class NotYet(Exception):
@@ -76,7 +77,9 @@ def _known(frame: pl.LazyFrame, source: Source | None, moment: datetime) -> pl.L
         return frame
     if source.known is not None:
         frame = frame.filter(source.known <= moment)
-    there = {column: pl.when(at <= moment).then(pl.col(column)) for column, at in source.later.items()}
+    columns = frame.collect_schema()
+    later = {column: at for column, at in source.later.items() if column in columns}
+    there = {column: pl.when(at <= moment).then(pl.col(column)) for column, at in later.items()}
     return frame.with_columns(**there)
 
 
@@ -90,7 +93,7 @@ def leaks(model: Model, frames: Frames, moments: int = 12, seed: int = 0) -> pl.
     drawn = rows[ASKED].unique(maintain_order=True)
     drawn = drawn.sample(min(moments, len(drawn)), seed=seed)
     found = [_leaks(model, frames, rows.filter(pl.col(ASKED) == moment), moment) for moment in drawn]
-    none = pl.DataFrame(schema={"feature": pl.String, "rows": pl.Int64})
+    none = pl.DataFrame(schema=LEAKS)
     return pl.concat([none, *found]).group_by("feature").agg(pl.col("rows").sum()).sort("feature")
 
 

@@ -6,6 +6,7 @@ names: `fit`, `Learned`, `libraries`, `FIXED`.
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +58,7 @@ def lightgbm() -> Any:
 
 
 def libraries() -> dict[str, str]:
-    return {name: version(name) for name in LIBRARIES}
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ ASTRAY = 0.04
 """How far a week's mean prediction may surely lie from the share that came true."""
 BINS = 10
 RECENT = timedelta(days=28)
+WEEK = timedelta(days=7)
 CODE = "monitor-1"
 
 
@@ -133,6 +134,9 @@ def failures(week: dict[str, Any], promised: Estimate) -> list[str]:
 def due(lake: Lake, model: Model) -> str | None:
     """Why a training is due, or None. A failing week asks once: a version that has seen it is the answer.
 
+    A version that passed and is not promoted is trained again: where nothing has changed that makes no other, and
+    its run goes on to promote it. Where nobody answers, no week can fail: each whole week of truth asks then.
+
     It is told from the tables alone, so that neither a crash nor a repeated question asks twice.
     """
     if any(lake.open(f"cleaned/{name}") is None for name in model.inputs):
@@ -142,20 +146,26 @@ def due(lake: Lake, model: Model) -> str | None:
         return "there is none yet" if _spans(lake, model) >= model.warmup else None
     if latest.recipe != model.recipe:
         return "its code has changed"
+    table = lake.open(f"promotions/{model.name}")
+    promotions = registry.history(table) if table else pl.DataFrame(schema=registry.PROMOTED)
+    if latest.passed and latest.id not in promotions["id"]:
+        return f"{latest.id} passed, and is not promoted"
     found = realised(lake, model)
     if found.failures and found.last and found.last > latest.until:
         return "; ".join(found.failures)
+    if promotions["code"].last() != model.code and _spans(lake, model, latest.until) >= WEEK:
+        return "no champion answers, and a week more of truth is there"
     return None
 
 
-def _spans(lake: Lake, model: Model) -> timedelta:
-    """How much time the labelled rows span."""
+def _spans(lake: Lake, model: Model, since: datetime | None = None) -> timedelta:
+    """How much time the labelled rows span, from the first of them or since a moment."""
     table = lake.open(f"cleaned/{model.population}")
     if table is None:
         return timedelta()
     time = table.scan().filter(model.label.is_not_null()).select(model.time)
     first, last = time.select(pl.col(model.time).min(), last=pl.col(model.time).max()).collect().row(0)
-    return last - first if first else timedelta()
+    return last - (since or first) if first else timedelta()
 
 
 def reference(rows: pl.DataFrame) -> dict[str, Any]:

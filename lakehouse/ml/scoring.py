@@ -15,7 +15,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
-from lakehouse.lake.hop import lags, unfinished
+from lakehouse.lake.hop import unfinished
 from lakehouse.lake.table import schema
 from lakehouse.layers import raw
 from lakehouse.layers.cleaned import open_cleaned
@@ -61,14 +61,6 @@ def awaits(lake: Lake, model: Model) -> bool:
     """Whether an input is being taken anew."""
     inputs = ((name, lake.open(f"cleaned/{name}")) for name in model.inputs)
     return any(table is not None and unfinished(table, raw.name(name)) for name, table in inputs)
-
-
-def behind(lake: Lake, model: Model, datasets: dict[str, Dataset]) -> bool:
-    """Whether there is a champion, and something that it has yet to answer."""
-    if lake.open(f"promotions/{model.name}") is None or awaits(lake, model):
-        return False
-    target = lake.open(f"serving/{model.name}")
-    return any(lags(target, source(), model.code) for source in sources(lake, model, datasets))
 
 
 def _scored(lake: Lake, model: Model, target: Table, news: list[News]) -> Desired:

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from lakehouse.fingerprint import fingerprint, said
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.paths import former
 from lakehouse.ml import features as feats
@@ -26,6 +27,7 @@ from lakehouse.model import ASKED, Model
 LEAST = 1000
 """Labelled rows to learn from, and a fifth of them to judge by, below which there is nothing to say."""
 SMOOTHING = 50
+LEAKS = "knows what came later, or looks beyond the horizon"
 GONE = re.compile(
     "not found|No files in log segment|No such file|Invalid table version|Expected contiguous", re.IGNORECASE
 )
@@ -52,7 +54,8 @@ class Split:
 
 
 def train(lake: Lake, model: Model, *, run: str = "") -> Version:
-    """Train a challenger on the tables as they are, and judge it against the champion on the newest rows.
+    """Train a challenger on the tables as they are, and judge it against the champion on the newest rows. That one
+    of its features leaks is a reason to refuse it, too, stored with the others.
 
     Trained on the same versions by the same code against the same champion it is the same, and not kept twice; it
     may be the champion itself.
@@ -69,12 +72,14 @@ def train(lake: Lake, model: Model, *, run: str = "") -> Version:
         return rivals[0]
     answered = _predictions(model, split, learned, rivals)
     verdict = judge(answered, model.segments)
+    leaking = feats.leaks(model, feats.frames_of(tables), seed=pins["rows"])
+    reasons = [*verdict.reasons, *(f"feature {name} {LEAKS}" for name in leaking["feature"])]
     named = hashlib.sha256(json.dumps([learned.text, pins, known], sort_keys=True).encode()).hexdigest()[:12]
     told = {
         "columns": list(learned.columns),
         "categories": {c: list(v) for c, v in learned.categories.items()},
         "pins": pins,
-        "metrics": verdict.metrics,
+        "metrics": verdict.metrics | {"leaks": leaking.to_dicts()},
         "reference": reference(split.learn.select(learned.columns)),
         "predicted": reference(answered.select("challenger"))["challenger"],
     }
@@ -87,9 +92,9 @@ def train(lake: Lake, model: Model, *, run: str = "") -> Version:
         recipe=model.recipe,
         until=split.until,
         against=known,
-        passed=not verdict.reasons,
-        reasons=verdict.reasons,
-        card=card(model, named, told, verdict.reasons),
+        passed=not reasons,
+        reasons=reasons,
+        card=card(model, named, told, reasons),
         **told,
     )
     registry.record(lake, model.name, made)
@@ -141,6 +146,7 @@ def _pins(model: Model, tables: dict[str, Table], split: Split) -> dict[str, Any
         "fixed": engine.FIXED,
         "rounds": model.rounds,
         "libraries": engine.libraries(),
+        "trainer": _trainer(model),
         "rows": len(split.learn),
         "judged": len(split.judge),
         "unlabelled": split.unlabelled,
@@ -149,13 +155,21 @@ def _pins(model: Model, tables: dict[str, Table], split: Split) -> dict[str, Any
     }
 
 
+def _trainer(model: Model) -> str:
+    """Of the code that is not the model's own and makes the bytes: what divides the rows, and the learner."""
+    return fingerprint(divided, said(learner(model.learner).fit))
+
+
 def reproduce(lake: Lake, model: Model, trained: Version) -> bool:
     """Train a version again from the table versions that it pins; whether the bytes are the same.
 
-    Raises `NotReproducible` where retention has removed one of them, or the code is another.
+    Raises `NotReproducible` where retention has removed one of them, or the code is another: the model's own, or,
+    if the bytes differ, that of `lakehouse.ml`.
     """
     if trained.pins["code"] != model.recipe:
-        raise NotReproducible(f"{trained.id} was trained by other code; check out the commit that trained it")
+        raise NotReproducible(
+            f"{trained.id} was trained by other code, at {trained.trained_at:%Y-%m-%d %H:%M}; check that out"
+        )
     tables = {name: _pinned(lake, name, pin) for name, pin in trained.pins["inputs"].items()}
     try:
         learn = divided(model, tables).learn
@@ -164,7 +178,10 @@ def reproduce(lake: Lake, model: Model, trained: Version) -> bool:
             raise NotReproducible(_lost(trained.pins["inputs"])) from error
         raise
     again = learner(model.learner).fit(learn, LABEL, trained.columns, model.params, model.rounds)
-    return bool(again.text == trained.text)
+    same = bool(again.text == trained.text)
+    if not same and trained.pins.get("trainer") != _trainer(model):
+        raise NotReproducible(f"{trained.id}: other bytes, by other code of lakehouse.ml or of its learner")
+    return same
 
 
 def _pinned(lake: Lake, name: str, pin: dict[str, Any]) -> Table:

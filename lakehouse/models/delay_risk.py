@@ -77,7 +77,16 @@ model = Model(
     label=pl.col("arr_delay") >= 15,
     key=KEY,
     sources={
-        "flights": Source("time_hour", later={"dep_delay": LEFT, "arr_delay": ARRIVED, "air_time": ARRIVED}),
+        "flights": Source(
+            "time_hour",
+            later={
+                "dep_delay": LEFT,
+                "dep_time": LEFT,
+                "arr_delay": ARRIVED,
+                "arr_time": ARRIVED,
+                "air_time": ARRIVED,
+            },
+        ),
         "weather": Source("time_hour", known=OBSERVED),
     },
     horizon=timedelta(days=4),

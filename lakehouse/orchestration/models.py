@@ -10,7 +10,8 @@ import polars as pl
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake
 from lakehouse.lake.table import Table
-from lakehouse.ml import features, monitoring, registry, scoring, training
+from lakehouse.layers.lag import Items
+from lakehouse.ml import features, lag, monitoring, registry, scoring, training
 from lakehouse.ml.cards import drifted, weekly
 from lakehouse.ml.registry import Refused, Version
 from lakehouse.model import Model
@@ -35,7 +36,7 @@ def build(
     """Assets, jobs and the sensor, as `dg.Definitions` takes them. `by_day`: checks that none of the jobs runs."""
     assets = [asset for model in models.values() for asset in _assets(model, datasets)]
     jobs = [job for model in models.values() for job in _jobs(model, executor, by_day)]
-    return {"assets": assets, "jobs": jobs, "sensors": [_sensor(models, datasets, jobs)] if models else []}
+    return {"assets": assets, "jobs": jobs, "sensors": [_sensor(models, jobs)] if models else []}
 
 
 def _assets(model: Model, datasets: dict[str, Dataset]) -> list[dg.AssetsDefinition]:
@@ -62,8 +63,9 @@ def _jobs(model: Model, executor: dg.ExecutorDefinition, by_day: dg.AssetSelecti
 
 
 GATE = (
-    "The version is better than the champion and the plain baseline on the newest rows, and clearly worse in no "
-    "segment. Promotion reads the stored verdict again."
+    "On the newest rows the version is better than the champion and the plain baseline in AUC or log loss, surely "
+    "worse in neither, and clearly worse in no segment; a first one is not far astray; no feature leaks. "
+    "Promotion reads the stored verdict again."
 )
 LEAKAGE = "Computed again without all that came after the cut-off, the features of some moments are the same."
 
@@ -88,13 +90,13 @@ def _trained(model: Model) -> dg.AssetsDefinition:
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         lake = lakehouse.lake
         made = training.train(lake, model, run=context.run.run_id)
-        frames = features.frames_of(features.opened(lake, model))
         reasons = pl.DataFrame({"reason": made.reasons}, schema={"reason": pl.String})
+        leaking = pl.DataFrame(made.metrics["leaks"], schema=features.LEAKS)
         return dg.MaterializeResult(
             metadata=_version(made) | _table(registry.open_models(lake, model.name)),
             check_results=[
                 checked("gate", reasons),
-                checked("leakage", features.leaks(model, frames, seed=made.pins["rows"])),
+                checked("leakage", leaking),
             ],
         )
 
@@ -172,7 +174,10 @@ def _scored(model: Model, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
     return asset
 
 
-QUALITY = "In its last week the champion was what it promised at the gate. A failure asks for training, once."
+QUALITY = (
+    "In its last whole week the champion's AUC was what it showed at the gate, and its mean prediction what came "
+    "true. A failure asks for training, once."
+)
 
 
 def _watched(model: Model, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
@@ -203,36 +208,36 @@ def _watched(model: Model, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
 
 def _weeks(lake: Lake, model: Model, table: Table) -> dict[str, Any]:
     weeks = table.scan().sort("week", "model").collect()
-    told: dict[str, Any] = {"weeks": table_of(weeks.reverse()), "course": dg.MetadataValue.md(weekly(weeks))}
+    known = registry.champion(lake, model.name)
+    champion = registry.version(lake, model.name, known) if known else None
+    course = dg.MetadataValue.md(weekly(weeks, champion))
+    told: dict[str, Any] = {"weeks": table_of(weeks.reverse()), "course": course}
     if len(weeks):
         last = weeks.row(-1, named=True)
         plain = ("auc", "calibration", "brier", "share", "predicted")
         told |= {name: round(last[name], 4) for name in plain if last[name] is not None}
-    known = registry.champion(lake, model.name)
-    if known:
-        moved = monitoring.drift(lake, model, registry.version(lake, model.name, known))
+    if champion:
+        moved = monitoring.drift(lake, model, champion)
         told |= {"drift": table_of(moved), "drift pictures": dg.MetadataValue.md(drifted(moved))}
     return told | _table(table)
 
 
-def _sensor(models: dict[str, Model], datasets: dict[str, Dataset], jobs: Sequence[Any]) -> dg.SensorDefinition:
+def _sensor(models: dict[str, Model], jobs: Sequence[Any]) -> dg.SensorDefinition:
     @dg.sensor(
         name="models",
         jobs=list(jobs),
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="One run for every model that has something to answer, or is due for training.",
+        description="One run for every model of which a table lags, or that is due for training.",
     )
     def sensor(context: dg.SensorEvaluationContext, lakehouse: LakehouseResource) -> Iterator[dg.RunRequest]:
         for model in models.values():
-            yield from requests(context.instance, lakehouse.lake, model, datasets)
+            yield from requests(context.instance, lakehouse.lake, model, lakehouse.items)
 
     return sensor
 
 
-def requests(
-    instance: dg.DagsterInstance, lake: Lake, model: Model, datasets: dict[str, Dataset]
-) -> Iterator[dg.RunRequest]:
+def requests(instance: dg.DagsterInstance, lake: Lake, model: Model, items: Items) -> Iterator[dg.RunRequest]:
     """The run that a model needs now, told from tables and runs alone: none while one of its own is active.
 
     A training is asked for when it is due. One that found nothing to commit leaves it due: the pause before the
@@ -240,7 +245,7 @@ def requests(
     """
     if instance.get_runs_count(dg.RunsFilter(tags={MODEL: model.name}, statuses=ACTIVE)):
         return
-    for work, why in wanted(lake, model, datasets):
+    for work, why in wanted(lake, model, items):
         tags = {MODEL: model.name, WORK: work}
         records = instance.get_run_records(dg.RunsFilter(tags=tags), limit=HISTORY)
         if due([Past(r.dagster_run.status, r.end_time or 0.0) for r in records], time.time()):
@@ -248,9 +253,9 @@ def requests(
             return
 
 
-def wanted(lake: Lake, model: Model, datasets: dict[str, Dataset]) -> Iterator[tuple[str, str]]:
+def wanted(lake: Lake, model: Model, items: Items) -> Iterator[tuple[str, str]]:
     """What a model has yet to do, and why, the most urgent first."""
     if why := monitoring.due(lake, model):
         yield "train", why
-    if scoring.behind(lake, model, datasets):
-        yield "score", "rows to answer"
+    if behind := lag.lagging(lake, model, items):
+        yield "score", f"{behind} lags"

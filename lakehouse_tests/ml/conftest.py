@@ -18,15 +18,18 @@ MODEL = delay_risk
 
 
 def rows(name: str, files: list[tuple[str, bytes]]) -> pl.DataFrame:
-    """The files' rows as cleaned holds them."""
+    """The files' rows as cleaned holds them, with what they bring beyond the contract."""
     read = pl.read_ndjson if name == "weather" else pl.read_csv
     contract = DATASETS[name].contract
     texts = [read(body) if name == "weather" else read(body, infer_schema=False) for _, body in files]
-    table = pl.concat(texts, how="diagonal_relaxed").select(contract.column_names())
+    table = pl.concat(texts, how="diagonal_relaxed")
     if "time_hour" in table.columns:
         time = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC")
         table = table.with_columns(time)
     good, _ = contract.filter(table, cast=True)
+    keys = [pl.col(key).cast(good.schema[key]) for key in DATASETS[name].keys]
+    more = table.select(*keys, pl.exclude(contract.column_names()).cast(pl.String))
+    good = good.join(more, on=DATASETS[name].keys, maintain_order="left")
     origin = {"_object": pl.lit("x"), "_generation": pl.lit(1), "_record": pl.lit(1)}
     return storable(good).with_columns(**origin, _modified=pl.lit(None, dtype=pl.Datetime("us", "UTC")))
 

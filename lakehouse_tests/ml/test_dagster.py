@@ -15,7 +15,7 @@ from lakehouse.ml import registry
 from lakehouse.model import Model
 from lakehouse.orchestration import models
 from lakehouse.settings import Settings
-from lakehouse_tests.ml.conftest import DATASETS, MODEL, fill
+from lakehouse_tests.ml.conftest import MODEL, fill
 from lakehouse_tests.ml.test_monitoring import turn
 from lakehouse_tests.ml.test_training import poison
 
@@ -45,7 +45,7 @@ def model() -> Model:
 
 
 def asked(instance: dg.DagsterInstance, lake: Lake, model: Model) -> list[dg.RunRequest]:
-    return [*models.requests(instance, lake, model, DATASETS)]
+    return [*models.requests(instance, lake, model, lambda one: items_of(Settings.load(), one))]
 
 
 def page(done: dg.ExecuteInProcessResult, layer: str) -> dict[str, str]:

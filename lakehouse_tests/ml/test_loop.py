@@ -2,13 +2,15 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
-from lakehouse.dataset import Dataset
+from lakehouse.dataset import Dataset, Serving
+from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Lake
-from lakehouse.ml import monitoring, registry, scoring, training
+from lakehouse.ml import lag, monitoring, registry, scoring, training
 from lakehouse.model import Model
 from lakehouse_tests.ml.conftest import fill
 
@@ -26,6 +28,15 @@ def scores(lake: Lake) -> pl.DataFrame:
     return table.scan().sort("time_hour", "carrier", "flight").collect()
 
 
+def behind(lake: Lake, model: Model) -> str | None:
+    """What lags, but for the items in DynamoDB."""
+
+    def items(_: Serving) -> ItemTable:
+        raise AssertionError("nothing is published")
+
+    return lag.lagging(lake, replace(model, publish=False), items)
+
+
 def test_the_loop_from_features_to_monitor(lake: Lake, model: Model, datasets: dict[str, Dataset]) -> None:
     made = training.train(lake, model)
     assert made.passed, made.reasons
@@ -33,17 +44,18 @@ def test_the_loop_from_features_to_monitor(lake: Lake, model: Model, datasets: d
     scoring.score(lake, model, datasets)
     assert scores(lake).is_empty()
     fill(lake, 7, start=28)
-    assert scoring.behind(lake, model, datasets)
+    assert behind(lake, model) == "serving/delay_risk"
     scoring.score(lake, model, datasets)
     told = scores(lake)
     assert 5000 < len(told) < 7000
     assert told["model"].unique().to_list() == [made.id]
     assert told["probability"].is_between(0, 1).all()
     assert told.select(pl.col("^reason.$").is_not_null().all()).row(0) == (True, True, True)
-    assert not scoring.behind(lake, model, datasets)
+    assert behind(lake, model) == "monitor/delay_risk"
     moved = monitoring.drift(lake, model, made).filter(pl.col("feature") == "predictions")
     assert moved["psi"].item() == pytest.approx(index(told["probability"], made.predicted["edges"]), rel=0.02)
     monitoring.monitor(lake, model, datasets)
+    assert behind(lake, model) is None
     table = lake.open("monitor/delay_risk")
     assert table is not None
     weeks = table.scan().collect()

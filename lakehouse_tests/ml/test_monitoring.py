@@ -4,14 +4,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
+import pytest
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake
 from lakehouse.layers.cleaned import open_cleaned
 from lakehouse.ml import monitoring, registry, scoring, training
+from lakehouse.ml.cards import weekly
+from lakehouse.ml.evaluation import judge
 from lakehouse.model import Model
 from lakehouse_tests.ml.conftest import DATASETS, fill
-from lakehouse_tests.ml.test_training import promoted
+from lakehouse_tests.ml.test_training import poison, promoted
 
 
 def watch(lake: Lake, model: Model, datasets: dict[str, Dataset]) -> str | None:
@@ -40,12 +43,13 @@ def test_changed_code_makes_a_training_due(lake: Lake, model: Model) -> None:
 
 
 def test_a_failing_week_asks_for_training_once_and_the_next_failing_week_again(
-    lake: Lake, model: Model, datasets: dict[str, Dataset]
+    lake: Lake, model: Model, datasets: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     promoted(lake, model)
     fill(lake, 7, start=35)
     turn(lake, 4)
     assert "astray" in str(watch(lake, model, datasets))
+    monkeypatch.setattr(training, "judge", lambda *told: replace(judge(*told), reasons=["refused by hand"]))
     training.train(lake, model)
     assert monitoring.due(lake, model) is None
     assert monitoring.realised(lake, model).failures
@@ -54,7 +58,33 @@ def test_a_failing_week_asks_for_training_once_and_the_next_failing_week_again(
     assert "astray" in str(watch(lake, model, datasets))
 
 
-def test_a_week_tells_of_rows_whose_truth_is_not_known(
+def test_where_no_version_has_passed_yet_a_week_more_of_truth_asks_again(lake: Lake, model: Model) -> None:
+    poison(lake)
+    assert not training.train(lake, model).passed
+    fill(lake, 6, start=28)
+    assert monitoring.due(lake, model) is None
+    fill(lake, 2, start=34)
+    assert "week more of truth" in str(monitoring.due(lake, model))
+    assert not training.train(lake, model).passed
+    assert monitoring.due(lake, model) is None
+
+
+def test_where_the_champion_is_of_other_code_a_week_more_of_truth_asks_again(lake: Lake, model: Model) -> None:
+    def delay_risk(flights: pl.LazyFrame, weather: pl.LazyFrame, planes: pl.LazyFrame) -> pl.LazyFrame:
+        return model.features(flights, weather, planes).with_columns(distance=pl.col("distance") * 2)
+
+    promoted(lake, model)
+    poison(lake)
+    other = replace(model, features=delay_risk)
+    assert not training.train(lake, other).passed
+    fill(lake, 6, start=28)
+    assert monitoring.due(lake, other) is None
+    fill(lake, 2, start=34)
+    assert "week more of truth" in str(monitoring.due(lake, other))
+    assert monitoring.due(lake, model) == "its code has changed"
+
+
+def test_a_week_tells_brier_score_calibration_and_the_rows_whose_truth_is_not_known(
     lake: Lake, model: Model, datasets: dict[str, Dataset]
 ) -> None:
     promoted(lake, model)
@@ -63,10 +93,21 @@ def test_a_week_tells_of_rows_whose_truth_is_not_known(
     table, served = lake.open("monitor/delay_risk"), lake.open("serving/delay_risk")
     assert table is not None
     assert served is not None
-    weeks = table.scan().collect()
+    weeks = table.scan().sort("week").collect()
     flights = open_cleaned(lake, DATASETS["flights"]).scan().collect()
-    mine = flights.join(served.scan().collect(), on=DATASETS["flights"].keys, how="semi")
+    mine = flights.join(served.scan().collect(), on=DATASETS["flights"].keys)
     assert weeks["unlabelled"].sum() == mine["arr_delay"].null_count() > 0
+    week = weeks.row(0, named=True)
+    told = mine.filter(mine["asked"].is_between(week["week"], week["week"] + timedelta(days=7), closed="left"))
+    pairs = [(p, delay >= 15) for p, delay in told.select("probability", "arr_delay").drop_nulls().iter_rows()]
+    assert len(pairs) == week["rows"] - week["unlabelled"] > 500
+    assert week["brier"] == pytest.approx(sum((p - late) ** 2 for p, late in pairs) / len(pairs))
+    assert week["calibration"] == pytest.approx(sum(p - late for p, late in pairs) / len(pairs))
+    champion = registry.version(lake, model.name, week["model"])
+    gate, first, *_ = weekly(weeks, champion).splitlines()[4:]
+    assert gate.startswith(f"| at the gate | {champion.id} |")
+    assert f"| {champion.metrics['challenger']['brier']['value']:.3f} |" in gate
+    assert f"| {week['calibration']:+.3f} | {week['brier']:.3f} |" in first
 
 
 def test_drift_and_missing_features_are_shown_and_ask_for_nothing(

@@ -33,6 +33,7 @@ def at_once(lake: Lake, model: Model, made: str) -> pl.DataFrame:
     version = registry.version(lake, model.name, made)
     frames = feats.frames_of(feats.opened(lake, model))
     found = feats.features(model, frames).filter(pl.col(ASKED) > version.until)
+    assert version.learned.predict(found).equals(scoring.predict(version, found)["probability"])
     return scoring.predictions(model, version, found).sort(KEY)
 
 

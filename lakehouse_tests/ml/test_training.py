@@ -1,21 +1,27 @@
 """Training is pinned, and the gate stands between it and the champion."""
 
 import importlib.metadata
+import platform
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
+from lakehouse.dynamodb.sync import items_of
 from lakehouse.lake import Lake, Table
 from lakehouse.layers.cleaned import open_cleaned
-from lakehouse.ml import learner, registry, training
+from lakehouse.ml import learner, monitoring, registry, training
 from lakehouse.ml.features import NotYet
 from lakehouse.ml.registry import Refused
 from lakehouse.model import Model
+from lakehouse.orchestration import models
+from lakehouse.settings import Settings
 from lakehouse_tests.ml.conftest import DATASETS, fill
 from lakehouse_tests.ml.test_cards import SVG, pictures
+from lakehouse_tests.ml.test_features import own_delay
 
 DAY = pl.col("time_hour").dt.day()
 
@@ -44,12 +50,16 @@ def test_the_same_versions_and_code_give_the_same_bytes(lake: Lake, model: Model
 
 def test_a_version_pins_all_that_made_it(lake: Lake, model: Model) -> None:
     pins = registry.version(lake, model.name, training.train(lake, model).id).pins
+    delays = open_cleaned(lake, DATASETS["flights"]).scan().collect()["arr_delay"]
+    assert pins["unlabelled"] == delays.null_count() > 0
+    assert pins["rows"] + pins["judged"] + pins["unlabelled"] == len(delays)
     assert {name: pin["version"] for name, pin in pins["inputs"].items()} == {
         name: open_cleaned(lake, DATASETS[name]).version for name in ("flights", "weather", "planes")
     }
     assert pins["params"] == dict(model.params)
     assert (pins["rounds"], pins["code"], pins["fixed"]["seed"]) == (15, model.recipe, 0)
     assert pins["libraries"]["lightgbm"] == importlib.metadata.version("lightgbm")
+    assert pins["libraries"]["python"] == platform.python_version()
 
 
 def test_a_version_is_reproduced_from_what_it_pins_not_from_what_came_later(lake: Lake, model: Model) -> None:
@@ -74,6 +84,21 @@ def test_a_version_of_other_code_says_so(lake: Lake, model: Model) -> None:
         training.reproduce(lake, replace(model, rounds=16), made)
 
 
+def test_a_version_that_other_training_code_gives_other_bytes_for_says_so(
+    lake: Lake, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = training.train(lake, model)
+    divided = training.divided
+
+    def halved(model: Model, tables: dict[str, Table]) -> training.Split:
+        split = divided(model, tables)
+        return replace(split, learn=split.learn.gather_every(2))
+
+    monkeypatch.setattr(training, "divided", halved)
+    with pytest.raises(training.NotReproducible, match=r"other code of lakehouse\.ml"):
+        training.reproduce(lake, model, made)
+
+
 def test_a_model_trained_on_poisoned_labels_is_refused_by_the_gate(lake: Lake, model: Model) -> None:
     first = promoted(lake, model)
     poison(lake)
@@ -91,6 +116,16 @@ def test_a_poisoned_first_model_is_refused_by_the_plain_baseline(lake: Lake, mod
     assert not made.passed
 
 
+def test_a_version_whose_feature_knows_what_came_later_is_refused_whoever_asks(lake: Lake, model: Model) -> None:
+    planted = replace(model, features=own_delay)
+    made = training.train(lake, planted)
+    assert made.reasons == ["feature planted knows what came later, or looks beyond the horizon"]
+    assert made.reasons[0] in made.card
+    assert models.promoted(lake, planted, who="loop").startswith("the gate refused")
+    with pytest.raises(Refused, match="feature planted"):
+        registry.promote(lake, planted.name, made.id, who="me", why="by hand")
+
+
 def test_too_few_rows_are_not_learned_from(tmp_path: Any, model: Model) -> None:
     lake = Lake(str(tmp_path / "lake"))
     with pytest.raises(NotYet, match="cleaned/flights"):
@@ -106,6 +141,8 @@ def test_a_verdict_against_a_former_champion_promotes_nobody(lake: Lake, model: 
     assert registry.promote(lake, model.name, one.id, who="me", why="first")
     with pytest.raises(Refused, match="judged against None"):
         registry.promote(lake, model.name, other.id, who="me", why="second")
+    assert "not promoted" in str(monitoring.due(lake, replace(model, rounds=20)))
+    assert training.train(lake, replace(model, rounds=20)).against == one.id
 
 
 def test_a_promotion_repeated_changes_nothing(lake: Lake, model: Model) -> None:
@@ -149,6 +186,11 @@ def test_of_many_promotions_at_once_one_is_written(lake: Lake, model: Model) -> 
     assert len(registry.history(registry.open_promotions(lake, model.name))) == 1
 
 
+def first_wanted(lake: Lake, model: Model) -> str:
+    """What the sensor asks for of a model that is not published."""
+    return next(models.wanted(lake, model, lambda one: items_of(Settings.load(), one)))[0]
+
+
 class Death(BaseException):
     """Stands for the end of the process."""
 
@@ -158,6 +200,7 @@ class Death(BaseException):
 def test_a_death_at_a_commit_is_made_good_by_a_repeat(
     lake: Lake, model: Model, monkeypatch: pytest.MonkeyPatch, table: str, after: bool
 ) -> None:
+    model = replace(model, warmup=timedelta(days=20), publish=False)
     append = Table.append
 
     def dying(self: Table, *args: Any, **kwargs: Any) -> int:
@@ -171,8 +214,11 @@ def test_a_death_at_a_commit_is_made_good_by_a_repeat(
     with pytest.raises(Death):
         promoted(lake, model)
     monkeypatch.undo()
-    made = promoted(lake, model)
-    assert registry.champion(lake, model.name) == made
+    assert first_wanted(lake, model) == ("score" if (table, after) == ("promotions", True) else "train")
+    made = training.train(lake, model)
+    models.promoted(lake, model, who="loop")
+    assert first_wanted(lake, model) == "score"
+    assert registry.champion(lake, model.name) == made.id
     assert len(registry.versions(lake, model.name)) == 1
     assert len(registry.history(registry.open_promotions(lake, model.name))) == 1
 
