@@ -25,6 +25,25 @@ def typed(*words: str) -> Result:
     return CliRunner().invoke(main, [*words])
 
 
+ASKING = (
+    ("model", "list"),
+    ("model", "show", "a"),
+    ("model", "promote", "a"),
+    ("model", "rollback"),
+    ("model", "train"),
+    ("predict", "carrier=UA"),
+)
+
+
+@pytest.mark.usefixtures("told")
+def test_who_asks_where_nothing_has_come_makes_no_table(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = Path(lake.root + "-empty")
+    monkeypatch.setenv("LAKEHOUSE_LAKE", str(empty))
+    outcomes = [typed(*words) for words in ASKING]
+    assert {type(one.exception) for one in outcomes} <= {type(None), SystemExit}, outcomes
+    assert not empty.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("told")
 def test_a_person_trains_promotes_shows_reproduces_asks_and_rolls_back(lake: Lake) -> None:
