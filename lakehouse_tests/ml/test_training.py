@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from lakehouse.cli.plain import told_plainly
 from lakehouse.lake import Lake, Table
 from lakehouse.layers.cleaned import open_cleaned
 from lakehouse.ml import learner, registry, training
@@ -209,8 +210,12 @@ def test_a_missing_libgomp_is_told_with_a_hint(monkeypatch: pytest.MonkeyPatch) 
         return found(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(learner.LearnerMissing, match="apt-get install libgomp1"):
+    with pytest.raises(learner.LearnerMissing, match="apt-get install libgomp1") as missed:
         learner.lightgbm()
+    told = told_plainly(missed.value)
+    assert told is not None
+    assert told.message.count("int: ") == 1
+    assert told.hint.startswith("it needs OpenMP")
 
 
 def test_the_card_tells_purpose_data_metrics_and_limits_and_draws_the_calibration(
