@@ -66,7 +66,7 @@ def awaits(lake: Lake, model: Model) -> bool:
 
 def behind(lake: Lake, model: Model, datasets: dict[str, Dataset]) -> bool:
     """Whether there is a champion, and something that it has yet to answer."""
-    if registry.champion(lake, model.name) is None or awaits(lake, model):
+    if lake.open(f"promotions/{model.name}") is None or awaits(lake, model):
         return False
     target = lake.open(f"serving/{model.name}")
     return any(lags(target, source(), model.code) for source in sources(lake, model, datasets))
