@@ -72,8 +72,9 @@ def _table(metrics: dict[str, Any]) -> str:
 
 def segments(found: list[dict[str, Any]]) -> str:
     """A line a segment that the gate judges; the others are named."""
-    lines = ["| segment | rows | share | AUC | calibration |", "|---|---|---|---|---|"]
-    for one in (s for s in found if s["rows"] >= LEAST):
+    judged = [s for s in found if s["rows"] >= LEAST]
+    lines = ["| segment | rows | share | AUC | calibration |", "|---|---|---|---|---|"] if judged else []
+    for one in judged:
         told = " | ".join(str(Estimate(**one[m])) for m in ("auc", "calibration"))
         lines.append(f"| {one['segment']} {one['value']} | {one['rows']:,} | {one['share']:.3f} | {told} |")
     few = [f"{s['segment']} {s['value']} ({s['rows']})" for s in found if s["rows"] < LEAST]

@@ -34,3 +34,4 @@ def test_a_segment_of_few_rows_is_named_and_not_measured() -> None:
     told = cards.segments(found).splitlines()
     assert [line.split(" | ")[0] for line in told[2:3]] == ["| carrier UA"]
     assert told[3:] == ["", "Too few rows to judge: carrier HA (14)."]
+    assert cards.segments(found[1:]).strip() == told[4]
