@@ -8,8 +8,10 @@ from click.testing import CliRunner, Result
 
 from lakehouse import model as vocabulary
 from lakehouse.cli import main
+from lakehouse.cli.plain import told_plainly
 from lakehouse.lake import Lake
 from lakehouse.ml import registry
+from lakehouse.ml.learner import LearnerMissing
 from lakehouse.model import Model
 from lakehouse_tests.ml.test_training import poison
 
@@ -56,6 +58,13 @@ def test_of_two_models_one_is_named(model: Model, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(vocabulary, "load", lambda: {"a": model, "b": model})
     assert typed("model", "list").output == "Error: name a model\nHint: --model one of: a, b\n"
     assert "no model c" in typed("model", "list", "--model", "c").output
+
+
+def test_a_missing_library_has_one_hint() -> None:
+    told = told_plainly(LearnerMissing(OSError("libgomp.so.1: cannot open shared object file")))
+    assert told is not None
+    assert told.message.count("int: ") == 1
+    assert told.hint.startswith("it needs OpenMP")
 
 
 @pytest.mark.slow
