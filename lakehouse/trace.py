@@ -14,6 +14,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Lake, Table
+from lakehouse.lake.scope import typed
 from lakehouse.landing import inbox, undeclared
 from lakehouse.landing.packing import INSIDE
 from lakehouse.layers import raw
@@ -167,20 +168,11 @@ def _asked(lake: Lake, name: str, key: Mapping[str, str]) -> Step:
     kinds = table.scan().collect_schema()
     if unknown := [c for c in key if c not in kinds]:
         raise Untraceable(f"{name} has no column {', '.join(unknown)}", f"one of: {', '.join(kinds)}")
-    rows = table.scan().filter(_is(c, value, kinds[c]) for c, value in key.items()).collect()
+    rows = table.scan().filter(pl.col(c) == typed(value, kinds[c]) for c, value in key.items()).collect()
     if rows.is_empty():
         asked = ", ".join(f"{c}={value}" for c, value in key.items())
         raise Untraceable(f"{name} has no row with {asked}", "`lakehouse sql` shows what it has")
     return Step(name, table.version, [*key], rows)
-
-
-def _is(column: str, text: str, kind: pl.DataType) -> pl.Expr:
-    told = pl.lit(text)
-    if isinstance(kind, pl.Datetime):
-        return pl.col(column) == told.str.to_datetime(time_unit="us", time_zone=kind.time_zone, strict=False)
-    if isinstance(kind, pl.Boolean):
-        return pl.col(column) == (told.str.to_lowercase() == "true")
-    return pl.col(column) == told.cast(kind, strict=False)
 
 
 def _same(rows: pl.LazyFrame, like: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:

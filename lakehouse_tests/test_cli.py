@@ -168,6 +168,14 @@ def test_get_says_what_is_wrong_and_what_to_do(house: Road) -> None:
     assert "Hint" in run("get", "carrier_punctuality", "carrier=ZZ", code=1)
     assert "the key of carrier_punctuality is carrier" in run("get", "carrier_punctuality", "plane=1", code=1)
     assert "no serving table nothing" in run("get", "nothing", "a=1", code=1)
+    assert "carrier is not column=value" in run("get", "carrier_punctuality", "carrier", code=1)
+
+
+@pytest.mark.parametrize("hour", ["2013-01-01T10:00:00Z", "2013-01-01T10:00:00+00:00", "2013-01-01 10:00"])
+def test_get_takes_a_time_however_it_is_told(house: Road, hour: str) -> None:
+    item = json.loads(run("get", "airport_hourly", f"time_hour={hour}", "origin=JFK"))
+    assert item == json.loads(run("get", "airport_hourly", f"time_hour={item['time_hour']}", "origin=JFK"))
+    assert "no item" in run("get", "airport_hourly", "time_hour=yesterday", "origin=JFK", code=1)
 
 
 def test_verify_lists_differences_and_repairs_them(house: Road) -> None:

@@ -809,6 +809,13 @@ MUTATIONS = [
         "ml/test_training.py::a_verdict_against_a_former_champion_promotes_nobody",
     ),
     swap(
+        "a second rollback comes to what was rolled back",
+        "ml/registry.py",
+        "*(standing[: standing.index(one)] if one in standing else standing)",
+        "*standing",
+        "ml/test_training.py::who_goes_back_twice_passes_over_what_was_rolled_back",
+    ),
+    swap(
         "promotion undoes a rollback",
         "ml/registry.py",
         'if chosen.id in known["id"]:',

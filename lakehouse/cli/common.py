@@ -12,6 +12,13 @@ from lakehouse.settings import Settings
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def named(words: tuple[str, ...], example: str) -> dict[str, str]:
+    """Columns and their values, as a person types them."""
+    if odd := [word for word in words if not word.partition("=")[1]]:
+        raise Failure(f"{odd[0]} is not column=value", f"as in {example}")
+    return dict(word.partition("=")[::2] for word in words)
+
+
 def landing_bucket() -> Any:
     from lakehouse.landing.objects import Bucket
     from lakehouse.settings import client

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import click
 
-from lakehouse.cli.common import AS_JSON, serving_named
+from lakehouse.cli.common import AS_JSON, named, serving_named
 from lakehouse.cli.plain import Failure
 from lakehouse.settings import Settings
 
@@ -20,10 +21,10 @@ def get(table: str, key: tuple[str, ...]) -> None:
     from lakehouse.dynamodb.sync import items_of
 
     settings, serving = Settings.load(), serving_named(table)
-    wanted = dict(part.partition("=")[::2] for part in key)
+    wanted = named(key, "lakehouse get carrier_punctuality carrier=UA")
     if set(wanted) != set(serving.keys):
         raise Failure(f"the key of {table} is {', '.join(serving.keys)}", "name each as column=value")
-    item = items_of(settings, serving).get(wanted, serving.keys)
+    item = items_of(settings, serving).get(_typed(settings, table, wanted), serving.keys)
     if item is None:
         raise Failure(f"no item {wanted} in {table}", "`lakehouse status` tells whether it lags")
     click.echo(json.dumps(item, default=str, indent=2))
@@ -58,6 +59,20 @@ def verify(table: str | None, repair: bool, as_json: bool) -> None:
         click.echo(json.dumps(told, default=terminal.plain))
     if differing and not repair:
         sys.exit(1)
+
+
+def _typed(settings: Settings, table: str, wanted: dict[str, str]) -> dict[str, Any]:
+    """The key in the types of the serving table, which say how its items are named: a time can be typed in many
+    ways, and an item has one of them."""
+    import polars as pl
+
+    from lakehouse.lake import Lake
+    from lakehouse.lake.scope import typed
+
+    found = Lake(settings.lake).open(f"serving/{table}")
+    kinds = found.kinds if found else {}
+    known = pl.select(typed(value, kinds[c]).alias(c) for c, value in wanted.items() if c in kinds)
+    return wanted | {c: values[0] for c, values in known.to_dict().items() if values[0] is not None}
 
 
 COMMANDS = (get, verify)

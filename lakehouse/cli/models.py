@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lakehouse.cli.common import AS_JSON
+from lakehouse.cli.common import AS_JSON, named
 from lakehouse.cli.plain import Failure
 from lakehouse.settings import Settings
 
@@ -36,6 +36,9 @@ def list_models(name: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([{**_told(one), "champion": one.id == known} for one in found]))
         return
+    if not found:
+        asked = f"at {model.warmup.days} days of labelled rows, or by `lakehouse model train`"
+        click.echo(f"no version yet: one is trained {asked}")
     for one in found:
         auc = one.metrics["challenger"]["auc"]["value"]
         told = f"{'*' if one.id == known else ' '} {one.id}  {one.trained_at:%Y-%m-%d %H:%M}  AUC {auc:.4f}"
@@ -51,19 +54,22 @@ def show_model(version: str, file: Path | None, name: str | None) -> None:
     from lakehouse.ml import registry
 
     lake, model = _model(name)
-    card = registry.version(lake, model.name, version).card
+    shown = registry.version(lake, model.name, version)
     if file is None:
-        click.echo(card)
+        click.echo(shown.card)
         return
-    file.write_text(card, encoding="utf-8")
-    click.echo(f"the card of {version} is in {file}")
+    try:
+        file.write_text(shown.card, encoding="utf-8")
+    except OSError as error:
+        raise Failure(f"{file} cannot be written: {error.strerror}", "name a file in a folder of yours") from error
+    click.echo(f"the card of {shown.id} is in {file}")
 
 
 @models.command(name="train")
 @MODEL
 @AS_JSON
 def train_model(name: str | None, as_json: bool) -> None:
-    """Train a version on the tables as they are, and judge it; it is promoted by `promote` alone."""
+    """Train a version on the tables as they are, and judge it; what passes is promoted by the sensor or by `promote`."""
     from lakehouse.ml import training
 
     made = training.train(*_model(name))
@@ -81,9 +87,10 @@ def promote_model(version: str, why: str, name: str | None, as_json: bool) -> No
     from lakehouse.ml import registry
 
     lake, model = _model(name)
-    done = registry.promote(lake, model.name, version, who=_who(), why=why)
-    told = {"champion": version, "already": not done}
-    click.echo(json.dumps(told) if as_json else f"{version} is champion{'' if done else ' already'}")
+    chosen = registry.version(lake, model.name, version).id
+    done = registry.promote(lake, model.name, chosen, who=_who(), why=why)
+    told = {"champion": chosen, "already": not done}
+    click.echo(json.dumps(told) if as_json else f"{chosen} is champion{'' if done else ' already'}")
 
 
 @models.command(name="rollback")
@@ -123,15 +130,19 @@ def reproduce_model(version: str, name: str | None, as_json: bool) -> None:
 @click.argument("values", nargs=-1, required=True)
 @MODEL
 def predict(values: tuple[str, ...], name: str | None) -> None:
-    """The champion's answer for the newest row with these values: `lakehouse predict flight=1545 carrier=UA`."""
+    """The champion's answer for the newest row with these values: `lakehouse predict flight=1545 carrier=UA`.
+
+    `seen`: the row is of the time that the champion was trained and judged on; the answer is no prediction.
+    """
+    from lakehouse import terminal
     from lakehouse.ml import scoring
 
     lake, model = _model(name)
-    wanted = dict(part.partition("=")[::2] for part in values)
+    wanted = named(values, "lakehouse predict flight=1545 carrier=UA")
     if unknown := set(wanted) - set(model.key):
         hint = f"name {', '.join(model.key)} as column=value"
         raise Failure(f"{', '.join(sorted(unknown))} is not in the key", hint)
-    click.echo(json.dumps(scoring.ask(lake, model, wanted), default=str, indent=2))
+    click.echo(json.dumps(scoring.ask(lake, model, wanted), default=terminal.plain, indent=2))
 
 
 def _model(name: str | None) -> tuple[Any, Any]:
@@ -142,7 +153,7 @@ def _model(name: str | None) -> tuple[Any, Any]:
     if name is None and len(found) == 1:
         (name,) = found
     if name not in found:
-        raise Failure(f"no model {name or 'named'}", f"--model one of: {', '.join(found)}")
+        raise Failure(f"no model {name}" if name else "name a model", f"--model one of: {', '.join(found)}")
     return Lake(Settings.load().lake), found[name]
 
 

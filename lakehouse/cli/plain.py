@@ -52,9 +52,12 @@ def told_plainly(error: Exception) -> Failure | None:
     from lakehouse.ml.training import NotReproducible
     from lakehouse.trace import Untraceable
 
-    if isinstance(error, SettingError | Untraceable):
+    if isinstance(error, SettingError | Untraceable | LearnerMissing):
         return Failure(error.what, error.hint)
-    if isinstance(error, NotYet | Refused | NotReproducible | LearnerMissing):
+    if isinstance(error, NotYet):
+        hint = "`lakehouse status` tells what has come, `lakehouse model list` what was learned from it"
+        return Failure(str(error), hint)
+    if isinstance(error, Refused | NotReproducible):
         return Failure(str(error), "`lakehouse model list` tells what there is")
     if isinstance(error, ClientError):
         told = error.response["Error"]

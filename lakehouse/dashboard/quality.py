@@ -80,8 +80,6 @@ class Quality:
 def look(lake: Lake, models: Mapping[str, Model]) -> Iterator[Quality]:
     """Of each model that has a champion."""
     for model in models.values():
-        if lake.open(f"promotions/{model.name}") is None:
-            continue
         if known := registry.champion(lake, model.name):
             monitor = lake.open(f"monitor/{model.name}")
             weeks = monitor.scan().drop_nulls("auc").sort("week").collect() if monitor else pl.DataFrame()

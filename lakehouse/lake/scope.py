@@ -38,5 +38,15 @@ def near(values: pl.Series) -> pl.Expr:
     return reduce(or_, ranges, column.is_null() if values.null_count() else pl.lit(False))
 
 
+def typed(text: str, kind: pl.DataType) -> pl.Expr:
+    """A value as a person types it, in a column's type; null where it is none. A time without a zone is UTC."""
+    given = pl.lit(text)
+    if isinstance(kind, pl.Datetime):
+        return given.str.to_datetime(time_unit="us", time_zone=kind.time_zone, strict=False)
+    if isinstance(kind, pl.Boolean):
+        return given.str.to_lowercase() == "true"
+    return given.cast(kind, strict=False)
+
+
 def _literal(values: pl.Series, at: int) -> pl.Expr:
     return pl.lit(values[at], dtype=values.dtype)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from lakehouse.ml.evaluation import Estimate
+from lakehouse.ml.evaluation import LEAST, Estimate
 from lakehouse.ml.registry import Version
 from lakehouse.model import Model
 
@@ -16,7 +16,9 @@ SIDE, EDGE = 220, 24
 NAMED, BAR = 150, 16
 LIMITS = (
     "It answers for rows like those that it has learned from. Its reasons say what moved the model, not what "
-    "caused the outcome. Calibration follows the season: see the weekly monitor."
+    "caused the outcome. Calibration follows the season: see the weekly monitor. The intervals take rows for "
+    "independent, and those of one day are alike: they are too narrow. What poisons the newest rows, too, passes "
+    "the gate as the truth."
 )
 
 
@@ -46,7 +48,7 @@ Features: {", ".join(told["columns"])}.
 {_table(metrics)}
 
 ## By segment
-{_segments(metrics["segments"])}
+{segments(metrics["segments"])}
 
 ## Calibration
 ![predicted against true]({plot([(b["predicted"], b["true"]) for b in metrics["calibration"]])})
@@ -69,12 +71,15 @@ def _table(metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _segments(found: list[dict[str, Any]]) -> str:
-    lines = ["| segment | rows | share | AUC | calibration |", "|---|---|---|---|---|"]
-    for one in found:
+def segments(found: list[dict[str, Any]]) -> str:
+    """A line a segment that the gate judges; the others are named."""
+    judged = [s for s in found if s["rows"] >= LEAST]
+    lines = ["| segment | rows | share | AUC | calibration |", "|---|---|---|---|---|"] if judged else []
+    for one in judged:
         told = " | ".join(str(Estimate(**one[m])) for m in ("auc", "calibration"))
         lines.append(f"| {one['segment']} {one['value']} | {one['rows']:,} | {one['share']:.3f} | {told} |")
-    return "\n".join(lines)
+    few = [f"{s['segment']} {s['value']} ({s['rows']})" for s in found if s["rows"] < LEAST]
+    return "\n".join([*lines, *(["", f"Too few rows to judge: {', '.join(few)}."] if few else [])])
 
 
 def plot(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -42,7 +42,8 @@ def mean(values: pl.Series) -> Estimate:
 
 def auc(truth: pl.Series, guess: pl.Series) -> Estimate:
     """The area under the ROC curve, with DeLong's interval. Undefined (nan) where the truth is all one."""
-    return _area(*_placements(truth, guess))
+    found = _area(*_placements(truth, guess))
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def auc_gain(truth: pl.Series, guess: pl.Series, other: pl.Series) -> Estimate:

@@ -42,10 +42,10 @@ class LearnerMissing(Exception):
     """LightGBM cannot be loaded here: why, and what to do."""
 
     def __init__(self, error: Exception) -> None:
-        hint = "pip install lightgbm"
+        self.what, self.hint = f"LightGBM cannot be loaded: {error}", "pip install lightgbm"
         if isinstance(error, OSError):
-            hint = "it needs OpenMP: apt-get install libgomp1, yum install libgomp or brew install libomp"
-        super().__init__(f"LightGBM cannot be loaded: {error}. Hint: {hint}")
+            self.hint = "it needs OpenMP: apt-get install libgomp1, yum install libgomp or brew install libomp"
+        super().__init__(f"{self.what}. Hint: {self.hint}")
 
 
 def lightgbm() -> Any:

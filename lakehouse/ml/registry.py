@@ -102,16 +102,22 @@ def open_promotions(lake: Lake, name: str) -> Table:
     return lake.ensure(f"promotions/{name}", PROMOTED)
 
 
+def _trained(lake: Lake, name: str) -> pl.LazyFrame:
+    """What was trained; nothing where nobody has made the table, since who reads makes none."""
+    table = lake.open(f"models/{name}")
+    return table.scan() if table else pl.LazyFrame(schema=TRAINED)
+
+
 def versions(lake: Lake, name: str, ids: list[str] | None = None) -> list[Version]:
     """Every trained version, or these, the oldest first."""
-    rows = open_models(lake, name).scan()
+    rows = _trained(lake, name)
     rows = rows if ids is None else rows.filter(pl.col("id").is_in(ids))
     return [_version(row) for row in rows.sort("trained_at").collect().iter_rows(named=True)]
 
 
 def version(lake: Lake, name: str, wanted: str) -> Version:
     """One version by its id, or as much of it as is unique. Raises `Refused` where there is none."""
-    rows = open_models(lake, name).scan().filter(pl.col("id").str.starts_with(wanted)).collect()
+    rows = _trained(lake, name).filter(pl.col("id").str.starts_with(wanted)).collect()
     if len(rows) != 1:
         raise Refused(f"{len(rows)} versions of {name} are named {wanted}")
     return _version(rows.row(0, named=True))
@@ -124,7 +130,7 @@ def _version(row: dict[str, Any]) -> Version:
 
 def newest(lake: Lake, name: str) -> Version | None:
     """The version trained last."""
-    ids = open_models(lake, name).scan().sort("trained_at").select("id").tail(1).collect()["id"].to_list()
+    ids = _trained(lake, name).sort("trained_at").select("id").tail(1).collect()["id"].to_list()
     return version(lake, name, ids[0]) if ids else None
 
 
@@ -135,7 +141,8 @@ def history(table: Table) -> pl.DataFrame:
 
 def champion(lake: Lake, name: str) -> str | None:
     """The id of the version in force."""
-    return _last(history(open_promotions(lake, name)))
+    table = lake.open(f"promotions/{name}")
+    return _last(history(table)) if table else None
 
 
 def _last(promotions: pl.DataFrame) -> str | None:
@@ -163,7 +170,7 @@ def promote(lake: Lake, name: str, wanted: str, *, who: str, why: str) -> bool:
     """
 
     def act() -> bool:
-        table, chosen = open_promotions(lake, name), version(lake, name, wanted)
+        chosen, table = version(lake, name, wanted), open_promotions(lake, name)
         known = history(table)
         if chosen.id == _last(known):
             return False
@@ -180,22 +187,32 @@ def promote(lake: Lake, name: str, wanted: str, *, who: str, why: str) -> bool:
 
 
 def rollback(lake: Lake, name: str, to: str | None = None, *, who: str, why: str) -> str:
-    """Make an earlier champion the champion again, the one before if none is named; gives its id. One append."""
+    """Make an earlier champion the champion again, the one before if none is named; gives its id. One append.
+
+    What was rolled back is passed over: who goes back twice does not come to it again. By its id it can be named.
+    """
 
     def act() -> str:
-        table = open_promotions(lake, name)
-        known = history(table)
-        before = known.filter(pl.col("id") != _last(known))
-        wanted = to or _last(before)
-        if wanted is None:
+        table = lake.open(f"promotions/{name}")
+        known = history(table) if table else pl.DataFrame(schema=PROMOTED)
+        wanted = to or _before(known["id"].to_list())
+        if table is None or wanted is None:
             raise Refused(f"{name} has no earlier champion to go back to")
         chosen = version(lake, name, wanted)
-        if chosen.id not in before["id"]:
+        if chosen.id == _last(known) or chosen.id not in known["id"]:
             raise Refused(f"{chosen.id} is champion now, or never was")
         _append(table, known, chosen, who, why)
         return chosen.id
 
     return again(act)
+
+
+def _before(promoted: list[str]) -> str | None:
+    """The champion before the one in force: who is promoted again takes all that came after it away."""
+    standing: list[str] = []
+    for one in promoted:
+        standing = [*(standing[: standing.index(one)] if one in standing else standing), one]
+    return standing[-2] if len(standing) > 1 else None
 
 
 def _append(table: Table, known: pl.DataFrame, chosen: Version, who: str, why: str) -> None:

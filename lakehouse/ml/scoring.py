@@ -16,6 +16,7 @@ import polars as pl
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, hop
 from lakehouse.lake.hop import unfinished
+from lakehouse.lake.scope import typed
 from lakehouse.lake.table import schema
 from lakehouse.layers import raw
 from lakehouse.layers.cleaned import open_cleaned
@@ -145,7 +146,10 @@ def predict(version: Version, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def ask(lake: Lake, model: Model, wanted: dict[str, str]) -> dict[str, Any]:
-    """The champion's answer, now, to the newest row that has these values, as text. Raises `NotYet`."""
+    """The champion's answer, now, to the newest row that has these values, as text. Raises `NotYet`.
+
+    `seen`: the row is of the time that the version was trained and judged on; the answer is no prediction.
+    """
     known = registry.champion(lake, model.name)
     if known is None:
         raise NotYet(f"{model.name} has no champion")
@@ -153,10 +157,10 @@ def ask(lake: Lake, model: Model, wanted: dict[str, str]) -> dict[str, Any]:
     if version.code != model.code:
         raise NotYet(f"the champion {known} was trained by other code")
     frames = feats.frames_of(feats.opened(lake, model))
-    matching = [pl.col(column).cast(pl.String).str.starts_with(value) for column, value in wanted.items()]
-    exact = [pl.col(c).cast(pl.String) == v for c, v in wanted.items() if c != model.time]
-    rows = frames[model.population].filter(*matching, *exact)
+    kinds = frames[model.population].collect_schema()
+    rows = frames[model.population].filter(pl.col(c) == typed(value, kinds[c]) for c, value in wanted.items())
     scope = rows.sort(model.time).tail(1).select(model.key).collect()
     if scope.is_empty():
         raise NotYet(f"cleaned/{model.population} has no row with {wanted}")
-    return predictions(model, version, _rows(model, frames, scope)).row(0, named=True)
+    answer = predictions(model, version, _rows(model, frames, scope)).row(0, named=True)
+    return {**answer, "seen": answer[ASKED] <= version.until}

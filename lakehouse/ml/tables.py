@@ -39,6 +39,5 @@ def pinned_ids(lake: Lake, models: Mapping[str, Model]) -> set[str]:
 
 def _pins(lake: Lake, models: Mapping[str, Model]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in models:
-        if lake.open(f"promotions/{name}") is None or (known := registry.champion(lake, name)) is None:
-            continue
-        yield from registry.version(lake, name, known).pins["inputs"].items()
+        if known := registry.champion(lake, name):
+            yield from registry.version(lake, name, known).pins["inputs"].items()

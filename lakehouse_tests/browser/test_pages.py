@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lakehouse.local import feed
 from lakehouse_tests import sample
 
 CHROMIUM = shutil.which("chromium")
@@ -29,6 +30,9 @@ FOREIGN = ("favicon", "preload", "DevTools", "WebSocket is closed", "Content Sec
 PATIENCE = 120
 BUSY = sample.flights(*[("AA", number, number) for number in range(10, 20)])
 """Enough of one airline and one route for every chart to draw something."""
+LAUNCH = """mutation ($job: String!) { launchRun(executionParams: {mode: "default", selector: {
+    repositoryLocationName: "lakehouse.definitions", repositoryName: "__repository__", pipelineName: $job}}) {
+    __typename ... on PythonError { message } } }"""
 COUNT = """query ($job: String) {
     runsOrError(filter: {statuses: [SUCCESS], pipelineName: $job}) { ... on Runs { count } } }"""
 
@@ -44,21 +48,29 @@ class House:
         command = [sys.executable, "-m", "lakehouse.cli", *words]
         return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout
 
-    def runs(self, job: str) -> int:
-        """Runs of a job that went well, as the page's own server tells."""
-        body = json.dumps({"query": COUNT, "variables": {"job": job}}).encode()
+    def asked(self, query: str, job: str) -> Any:
+        """What the page's own server answers."""
+        body = json.dumps({"query": query, "variables": {"job": job}}).encode()
         headers = {"Content-Type": "application/json"}
         with urllib.request.urlopen(urllib.request.Request(f"{self.address}/graphql", body, headers)) as answer:
-            return int(json.load(answer)["data"]["runsOrError"]["count"])
+            return json.load(answer)["data"]
+
+    def runs(self, job: str) -> int:
+        """Runs of a job that went well."""
+        return int(self.asked(COUNT, job)["runsOrError"]["count"])
 
     def land(self, folder: Path, name: str, body: bytes) -> None:
         """Upload a file, and wait until a run that the sensor asked for has carried it."""
         dataset, before = name.split("/")[0], self.runs(name.split("/")[0])
         (folder / Path(name).name).write_bytes(body)
         self.lakehouse("land", str(folder / Path(name).name), "--prefix", f"{dataset}/")
+        self.wait(dataset, before)
+
+    def wait(self, job: str, before: int = 0) -> None:
+        """Until one more run of a job went well."""
         end = time.monotonic() + PATIENCE
-        while self.runs(dataset) == before:
-            assert time.monotonic() < end, f"no run of {dataset} within {PATIENCE} s"
+        while self.runs(job) == before:
+            assert time.monotonic() < end, f"no run of {job} within {PATIENCE} s"
             time.sleep(0.5)
 
 
@@ -162,6 +174,23 @@ def test_an_upload_appears_as_a_run_that_the_sensor_asked_for(house: House, tmp_
         shown.get_by_text("flights", exact=True).first.wait_for()
         shown.get_by_text("landing", exact=True).first.wait_for()
         shot(shown, "runs")
+
+
+def test_the_page_of_a_model_shows_the_card_of_its_newest_version(house: House, tmp_path: Path) -> None:
+    days = [body.split(b"\n", 1) for _, body in feed.flights(3)]
+    flights = b"\n".join([days[0][0], *(rows.strip() for _, rows in days)])
+    for name, body in [*feed.weather(1), next(feed.reference()), ("flights/days.csv", flights)]:
+        house.land(tmp_path, name, body)
+    told = house.asked(LAUNCH, "train_delay_risk")
+    assert told["launchRun"]["__typename"] == "LaunchRunSuccess", told
+    house.wait("train_delay_risk")
+    with page() as shown:
+        shown.goto(f"{house.address}/assets/models/delay_risk")
+        shown.get_by_text("[Show Markdown]").first.click()
+        shown.get_by_role("heading", name="Limits").wait_for()
+        drawn = shown.get_by_role("img", name="predicted against true")
+        assert drawn.evaluate("image => image.naturalWidth") > 0
+        shot(shown, "model-card")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (820, "light"), (1440, "light"), (1440, "dark")])

@@ -33,6 +33,16 @@ def test_an_interval_holds_the_true_area_nineteen_times_of_twenty() -> None:
     assert 180 <= sum(e.low <= area <= e.high for e in told) <= 199
 
 
+def test_an_area_lies_between_nothing_and_all() -> None:
+    truth, guess = pl.Series([True, False, True, False]), pl.Series([0.9, 0.1, 0.4, 0.5])
+    reach = 1.96 * math.sqrt(0.125)
+    told = evaluation.auc(truth, guess)
+    assert (told.value, told.low, told.high) == (0.75, pytest.approx(0.75 - reach), 1.0)
+    told = evaluation.auc(~truth, guess)
+    assert (told.value, told.low, told.high) == (0.25, 0.0, pytest.approx(0.25 + reach))
+    assert math.isnan(evaluation.auc(truth.head(1), guess.head(1)).low)
+
+
 def test_a_paired_gain_is_surer_than_two_areas_apart() -> None:
     truth, guess = sample(2000)
     worse = guess + pl.Series([random.Random(1).gauss(0, 0.01) for _ in range(2000)])

@@ -87,7 +87,10 @@ def test_a_question_on_demand_gets_the_served_answer(
     scoring.score(lake, model, datasets)
     served = scores(lake).row(-1, named=True)
     asked = scoring.ask(lake, model, {"flight": str(served["flight"]), "carrier": served["carrier"]})
-    assert asked == served
+    assert asked == served | {"seen": False}
+    first = open_cleaned(lake, DATASETS["flights"]).scan().sort(KEY).collect().row(0, named=True)
+    answer = scoring.ask(lake, model, {column: str(first[column]) for column in KEY})
+    assert (answer["time_hour"], answer["seen"]) == (first["time_hour"], True)
     with pytest.raises(NotYet, match="no row"):
         scoring.ask(lake, model, {"flight": "0"})
 

@@ -173,6 +173,29 @@ def test_a_rollback_is_one_append_and_is_not_undone_by_the_next_promotion(lake: 
         registry.rollback(lake, model.name, first, who="me", why="twice")
 
 
+def test_who_goes_back_twice_passes_over_what_was_rolled_back(lake: Lake, model: Model) -> None:
+    one, two = second(lake, model)
+    made = replace(registry.version(lake, model.name, two), id="c" * 12, against=two)
+    registry.record(lake, model.name, made)
+    registry.promote(lake, model.name, made.id, who="me", why="third")
+
+    def back(to: str | None = None) -> str:
+        return registry.rollback(lake, model.name, to, who="me", why="worse")
+
+    assert [back(), back()] == [two, one]
+    with pytest.raises(Refused, match="no earlier champion"):
+        back()
+    assert back(made.id) == made.id
+    assert back() == one
+
+
+def test_where_nobody_is_champion_nobody_is_gone_back_to(lake: Lake, model: Model) -> None:
+    for _ in range(2):
+        with pytest.raises(Refused, match="no earlier champion"):
+            registry.rollback(lake, model.name, who="me", why="worse")
+        assert registry.open_promotions(lake, model.name).count == 0
+
+
 def test_of_many_promotions_at_once_one_is_written(lake: Lake, model: Model) -> None:
     made = training.train(lake, model)
     threads = [
