@@ -69,7 +69,7 @@ def show_model(version: str, file: Path | None, name: str | None) -> None:
 @MODEL
 @AS_JSON
 def train_model(name: str | None, as_json: bool) -> None:
-    """Train a version on the tables as they are, and judge it. The sensor promotes what passes, or `promote` does."""
+    """Train a version on the tables as they are, and judge it. The sensor, or you, promote what passes."""
     from lakehouse.ml import training
 
     made = training.train(*_model(name))
