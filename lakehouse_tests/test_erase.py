@@ -19,6 +19,7 @@ from typing import Any
 
 import dataframely as dy
 import polars as pl
+import pyarrow.orc as orc
 import pytest
 from click.testing import CliRunner
 
@@ -28,15 +29,17 @@ from lakehouse.dynamodb.items import to_row
 from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Conflict, Lake, Table, maintain, oblivion
 from lakehouse.lake.past import Forgotten, restore
+from lakehouse.landing import inbox
 from lakehouse.landing.documents import read_document
 from lakehouse.landing.erased import Erased, erased, remember, subject
+from lakehouse.landing.objects import Bucket, Identity, Version
 from lakehouse.landing.reconcile import reconcile
 from lakehouse.layers import balance, history, refused
 from lakehouse.layers.backfill import backfill
 from lakehouse.layers.erase import Site, erase, plan
 from lakehouse.layers.lag import lagging
 from lakehouse_tests.conftest import Road
-from lakehouse_tests.landing.files import pdf
+from lakehouse_tests.landing.files import pdf, workbook
 from lakehouse_tests.leftovers import leftovers
 from lakehouse_tests.test_road import land
 
@@ -252,6 +255,145 @@ def test_a_subject_does_not_come_back(place: Road) -> None:
     carried(place)
     assert [one for one in leftovers(place, ANN) if not one.startswith("landing ")] == []
     sound(place)
+
+
+def letters(_: Bucket, found: Identity, body: bytes) -> pl.DataFrame:
+    """A document of several records: a letter a line, and to whom."""
+    told = [(n, line.partition(":")[0]) for n, line in enumerate(body.decode().splitlines(), found.size)]
+    return pl.DataFrame(told, schema={"id": pl.Int64, "customer": pl.String}, orient="row")
+
+
+def of_arrow(rows: pl.DataFrame) -> bytes:
+    body = io.BytesIO()
+    rows.write_ipc(body)
+    return body.getvalue()
+
+
+def of_avro(rows: pl.DataFrame) -> bytes:
+    body = io.BytesIO()
+    rows.write_avro(body)
+    return body.getvalue()
+
+
+def of_orc(rows: pl.DataFrame) -> bytes:
+    body = io.BytesIO()
+    orc.write_table(rows.to_arrow(compat_level=pl.CompatLevel.oldest()), body)
+    return body.getvalue()
+
+
+def of_xml(rows: pl.DataFrame) -> bytes:
+    events = (f"<event><id>{n}</id><customer>{who}</customer></event>" for n, who in rows.iter_rows())
+    return f"<?xml version='1.0'?><events>{''.join(events)}</events>".encode()
+
+
+def of_excel(rows: pl.DataFrame) -> bytes:
+    return workbook({"one": [rows.columns, *rows.rows()]})
+
+
+def shut(rows: pl.DataFrame) -> bytes:
+    """An archive of which a member cannot be read, and so not be kept."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        archive.writestr("a.csv", rows.write_csv())
+        archive.writestr("b.csv", "shut")
+    return body.getvalue().replace(b"shut", b"open")
+
+
+MADE = {
+    "a.arrow": of_arrow,
+    "a.avro": of_avro,
+    "a.orc": of_orc,
+    "a.xml": of_xml,
+    "a.xlsx": of_excel,
+    "shut.zip": shut,
+}
+EMPTIED = ("events/a.xlsx", "events/shut.zip", "letters/a.txt")
+
+
+@pytest.fixture
+def mixed(road: Road, request: pytest.FixtureRequest) -> Road:
+    """Records of Ann and of others in files of each format, of datasets that do this when an object is deleted."""
+    told = {"on_delete": request.param}
+    events = Dataset("events", "events/**", Event, **told)
+    road.datasets = check([events, Dataset("letters", "letters/**", Event, reader=letters, **told)])
+    files = {"letters/a.txt": f"{ANN}: come\n{BOB}: go\n".encode()}
+    for n, (key, made) in enumerate(MADE.items()):
+        rows = pl.DataFrame({"id": [3 * n, 3 * n + 1, 3 * n + 2], "customer": [ANN, BOB, "eve"]})
+        files[f"events/{key}"] = made(rows)
+    land(road, files)
+    carried(road)
+    return road
+
+
+def others(road: Road) -> list[tuple[Any, ...]]:
+    known = [row for name in road.datasets for row in rows(road, f"cleaned/{name}", "id", "customer")]
+    return [row for row in known if row[1] != ANN]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", ["keep", "retract"], indirect=True)
+def test_nobody_elses_record_goes_with_a_file_whatever_its_format_and_what_a_deletion_does(mixed: Road) -> None:
+    before, one = others(mixed), subject(mixed.lake, "customer", ANN)
+    assert len(before) == 2 * len(MADE) + 1
+    told = plan(site(mixed), one)
+    erase(site(mixed), one)
+    for _ in range(2):
+        carried(mixed)
+        assert leftovers(mixed, ANN) == []
+        assert others(mixed) == before
+        reconcile(mixed.lake, mixed.bucket, dict(mixed.datasets))
+    for dataset in mixed.datasets.values():
+        again = dict.fromkeys(EMPTIED, 1)
+        inbox.announce(mixed.lake, dataset.name, again, event=inbox.REPLAY, generations=again)
+        backfill(mixed.lake, dataset)
+        assert balance.unbalanced(mixed.lake, dataset).is_empty()
+    carried(mixed)
+    assert others(mixed) == before
+    assert plan(site(mixed), one) == []
+    assert set(reconcile(mixed.lake, mixed.bucket, dict(mixed.datasets)).values()) == {0}
+    emptied = {f.place for f in told if f.how.startswith("emptied") and f.how.endswith("records of others")}
+    assert emptied == {f"s3://{mixed.bucket.name}/{key}" for key in EMPTIED}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", ["retract"], indirect=True)
+def test_a_run_amid_an_erasure_takes_an_emptied_file_for_no_news(
+    mixed: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, drop = others(mixed), Bucket.drop
+
+    def late(bucket: Bucket, which: Version) -> None:
+        if which.key in EMPTIED:
+            carried(mixed)
+            assert others(mixed) == before
+        drop(bucket, which)
+
+    monkeypatch.setattr(Bucket, "drop", late)
+    erase(site(mixed), subject(mixed.lake, "customer", ANN))
+    carried(mixed)
+    assert others(mixed) == before
+    assert leftovers(mixed, ANN) == []
+    fresh = replace(mixed, lake=Lake(f"{mixed.lake.root}-anew"), prefix=f"{mixed.prefix}anew-")
+    fresh.announce(*EMPTIED)
+    fresh.hops()
+    told = [one for name in mixed.datasets for one in rows(fresh, f"raw/{name}", "_object", "_reason")]
+    assert {key: reason.partition(",")[0] for key, reason in told} == dict.fromkeys(
+        EMPTIED, "an erasure left nothing of it"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", ["retract"], indirect=True)
+def test_a_file_of_others_that_raw_has_not_read_is_left_until_it_has(mixed: Road) -> None:
+    one = subject(mixed.lake, "customer", ANN)
+    land(mixed, {"events/new.xlsx": of_excel(pl.DataFrame({"id": [90, 91], "customer": [ANN, BOB]}))})
+    assert {f.how.partition(":")[0] for f in erase(site(mixed), one) if "new.xlsx" in f.place} == {"left"}
+    assert leftovers(mixed, ANN) == ["landing events/new.xlsx"]
+    carried(mixed)
+    erase(site(mixed), one)
+    carried(mixed)
+    assert leftovers(mixed, ANN) == []
+    assert (91, BOB) in rows(mixed, "cleaned/events", "id", "customer")
 
 
 def die(road: Road, passage: int) -> int:

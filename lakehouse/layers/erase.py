@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -38,6 +38,7 @@ from lakehouse.layers.serving import serve
 from lakehouse.layers.subjects import free_of, judge
 from lakehouse.layers.tables import of_raw
 
+EMPTY = b""
 ROUNDS = 3
 READERS = 8
 BATCH = 50_000
@@ -196,12 +197,24 @@ def _versions(site: Site, erased: Erased) -> Iterator[tuple[Version, Identity | 
             return which, None, Rest(b"")
         dataset = site.claims(which.key)
         among = judges.setdefault(dataset.name, judge(dataset, erased))
-        return which, got[0], excised(site.bucket, dataset, *got, erased, among)
+        rest = excised(site.bucket, dataset, *got, erased, among)
+        if which.latest and rest.body is None and rest.others:
+            kept = _is_read(site, dataset, got[0])
+            rest = replace(rest, body=EMPTY if kept else None, left=not kept)
+        return which, got[0], rest
 
     versions = site.bucket.versions()
     with ThreadPoolExecutor(READERS) as pool:
         while window := [*islice(versions, READERS)]:
             yield from pool.map(look, window)
+
+
+def _is_read(site: Site, dataset: Dataset, found: Identity) -> bool:
+    """Whether raw has the records of this very content, so that those of others stay when it goes."""
+    table = site.lake.open(raw.name(dataset.name))
+    last = raw.last_heads(table, [found.key]).collect().to_dicts() if table else []
+    now = ("read", found.etag, found.version)
+    return any((head["_state"], head["_etag"], head["_object_version"]) == now for head in last)
 
 
 def _landed(site: Site, erased: Erased) -> Iterator[tuple[Version, Find]]:
@@ -217,7 +230,11 @@ def _told(site: Site, which: Version, rest: Rest | None, erased: Erased) -> Find
         return Find(place, "versions", 1, "not looked into: S3 withholds it")
     if not rest.gone:
         return None
-    if rest.body is not None:
+    if rest.left:
+        how = f"left: {rest.whole}; erase again when raw has read it, for {rest.others:,} records of others"
+    elif rest.body == EMPTY:
+        how = f"emptied: {rest.whole}; raw keeps {rest.others:,} records of others"
+    elif rest.body is not None:
         how = "rewritten without them" if which.latest else "the old version deleted"
     else:
         how = f"deleted whole: {rest.whole}" if rest.whole else "deleted: nothing else is in it"
@@ -227,6 +244,7 @@ def _told(site: Site, which: Version, rest: Rest | None, erased: Erased) -> Find
 def _from_landing(site: Site, erased: Erased, note: Callable[[Find], None]) -> dict[str, Identity]:
     """Rewrite or delete; gives the objects that were rewritten, also by a call before this, as they are now.
 
+    One that cannot be rewritten for others is emptied, not deleted: raw would take that for the removal of theirs.
     The new version is there before the old one goes. One that was overwritten meanwhile is looked at again.
     """
     objects: dict[str, Identity] = {}
@@ -237,7 +255,7 @@ def _from_landing(site: Site, erased: Erased, note: Callable[[Find], None]) -> d
                 note(find)
             if found is None or rest is None:
                 continue
-            if not rest.gone:
+            if not rest.gone or rest.left:
                 if which.latest and REPLACES in found.metadata:
                     objects[which.key] = found
                 continue
