@@ -36,7 +36,7 @@ from lakehouse.landing.objects import Bucket, Identity, Version
 from lakehouse.landing.reconcile import reconcile
 from lakehouse.layers import balance, history, refused
 from lakehouse.layers.backfill import backfill
-from lakehouse.layers.erase import Site, erase, plan
+from lakehouse.layers.erase import NAMELESS, Site, erase, plan
 from lakehouse.layers.lag import lagging
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.landing.files import pdf, workbook
@@ -575,6 +575,27 @@ def test_a_plan_is_confirmed_before_anything_goes(
     assert report is not None
     assert {*report.scan().collect()["state"]} == {"planned", "done", "not reached"}
     assert CliRunner().invoke(main, ["erase", "customer"]).exit_code == 1
+
+
+@pytest.mark.slow
+def test_a_report_names_no_object_after_one_who_is_erased_later(small: Road) -> None:
+    key = f"orders/{BOB}.csv"
+    land(small, {key: orders(f"6,{ANN},1", f"7,{BOB},2")})
+    small.announce(key)
+    small.hops()
+    for who in (ANN, BOB):
+        one = subject(small.lake, "customer", who)
+        erase(site(small), one, plan(site(small), one))
+        assert leftovers(small, who) == []
+        assert plan(site(small), one) == []
+    report = small.lake.open("erased/report")
+    assert report is not None
+    told = report.scan().filter(pl.col("place") == NAMELESS).collect()
+    assert {*zip(told["state"], told["what"], told["count"], strict=True)} == {
+        ("planned", "records", 1),
+        ("done", "records", 1),
+    }
+    assert "rewritten" in told["how"][0]
 
 
 @pytest.mark.slow

@@ -56,8 +56,8 @@ SCHEMA = schema(
     }
 )
 """`subject`: the salted hash of the value. `state`: planned, done, or not reached."""
-APART = ("erased", "models", "promotions", "monitor")
-"""Layers that are not looked into."""
+APART = (listed.NAME, "models", "promotions", "monitor")
+"""A table and layers that are not looked into."""
 OF_RAW = ("cleaned", "quarantine", "history")
 """Layers whose rows say which record of raw they are."""
 FENCED = ("raw", "cleaned", "quarantine", "balance", "history", "tally", "serving")
@@ -70,13 +70,16 @@ KEYS: Mapping[str, Sequence[str]] = {
     "reconciled": ("scope",),
 }
 """What tells rows apart, where the table does not say it."""
-FREE = {"inbox": inbox.NAMES, "reconciled": ("after",), "rejected": ("_key",)}
+FREE = {"inbox": inbox.NAMES, "reconciled": ("after",), "rejected": ("_key",), "report": ("place",)}
+NAMELESS = "a place named after an erased subject"
 BEYOND = (
     "backups and copies of lake, bucket and tables; a lake's bucket with versioning keeps them, too",
     "DynamoDB's point-in-time recovery, 35 days",
     "Dagster's run and event history",
     "models that were trained on the subject, and what `monitor/` tells of them: train again",
+    "a prefix that is named after the subject: its tables and the partition of the inbox keep the name",
     "messages that wait in the queue or among the dead letters: they name objects; what they bring is kept out",
+    "in `LAKEHOUSE_HOME`, `dashboard.html`: draw it again; `sql_history`, what was asked at the prompt: delete it",
     "objects of other buckets, and what anybody has downloaded",
     "other columns in which the value stands: erase it by their names",
 )
@@ -280,7 +283,7 @@ def _mine(site: Site, place: str, table: Table, erased: Erased) -> Iterator[pl.D
     """The rows of a table that are the subject's, a page at a time."""
     layer, rows = place.partition("/")[0], table.scan()
     among: Judge = erased.among
-    free: Sequence[str] = FREE.get(_bare(place).rpartition("/")[2], ()) if layer == "landing" else ()
+    free: Sequence[str] = FREE.get(_bare(place).rpartition("/")[2], ()) if layer in ("landing", "erased") else ()
     if layer == "raw":
         dataset = site.dataset(place)
         among, free = judge(dataset, erased), free_of(dataset, table.columns)
@@ -314,7 +317,7 @@ def _tables(site: Site, erased: Erased) -> Iterator[Find]:
     """Of each table how many rows are the subject's, and how many files of its past hold some."""
     for place in oblivion.places(site.lake):
         table = _open(site, place)
-        if table is None or place.partition("/")[0] in APART:
+        if table is None or not {place, place.partition("/")[0]}.isdisjoint(APART):
             continue
         if count := sum(len(rows) for rows in _mine(site, place, table, erased)):
             yield Find(place, "rows", count, "deleted")
@@ -334,7 +337,7 @@ def _following(site: Site, names: Collection[str]) -> set[str]:
     found = set(names)
     for name in names:
         layer, _, bare = name.partition("/")
-        if layer in ("landing", "tally", "serving", "rejected"):
+        if layer in ("landing", "erased", "tally", "serving", "rejected"):
             continue
         dataset = site.datasets.get(bare)
         found |= {raw.name(bare), *(f"{one}/{bare}" for one in (of_raw(dataset) if dataset else ()))}
@@ -401,6 +404,8 @@ def _from_table(site: Site, place: str, erased: Erased) -> int:
     layer, _, name = _bare(place).partition("/")
     if place == inbox.NAME and len(found):
         inbox.unname(site.lake, found)
+    elif place == REPORT and len(found):
+        table.apply(found.with_columns(place=pl.lit(NAMELESS)).unique(), found.unique(), table.columns)
     elif len(found):
         key = list(KEYS.get(layer) or KEYS.get(name) or table.key)
         table.apply(found.select(key).clear(), found.select(key).unique(), key)
@@ -470,7 +475,10 @@ def _forgotten(site: Site, place: str, erased: Erased) -> Find:
 
 
 def _report(lake: Lake, one: Subject, state: str, finds: Sequence[Find]) -> None:
-    now = datetime.now(UTC)
-    rows = [(one.value, now, state, f.place, f.what, f.count, f.how) for f in finds]
+    """By names that name no subject: the next one's neither."""
+    now, gone = datetime.now(UTC), listed.erased(lake)
+    rows = [
+        (one.value, now, state, NAMELESS if gone.says(f.place) else f.place, f.what, f.count, f.how) for f in finds
+    ]
     if rows:
         lake.ensure(REPORT, SCHEMA).append(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
