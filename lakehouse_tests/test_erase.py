@@ -28,11 +28,13 @@ from lakehouse.dataset import Dataset, Serving, check
 from lakehouse.dynamodb.items import to_row
 from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Conflict, Lake, Table, maintain, oblivion
-from lakehouse.lake.past import Forgotten, restore
+from lakehouse.lake.past import Forgotten, restore, resume
 from lakehouse.landing import inbox
+from lakehouse.landing.dead_letters import redrive
 from lakehouse.landing.documents import read_document
 from lakehouse.landing.erased import Erased, erased, remember, subject
 from lakehouse.landing.objects import Bucket, Identity, Version
+from lakehouse.landing.queue import Budget, Queue
 from lakehouse.landing.reconcile import reconcile
 from lakehouse.layers import balance, history, refused
 from lakehouse.layers.backfill import backfill
@@ -241,10 +243,27 @@ def test_what_an_erasure_rewrote_is_not_read_again_and_reconcile_has_nothing_to_
         assert set(found.values()) == {0}
 
 
+def redriven(road: Road) -> int:
+    """The messages that wait become dead letters, and are sent again; gives how many."""
+    dead = Queue(
+        road.queue.client, road.queue.client.create_queue(QueueName=f"{road.bucket.name}-dead")["QueueUrl"]
+    )
+    while messages := road.queue.drain(Budget(), 1):
+        for message in messages:
+            dead.send(message.body)
+        road.queue.delete(messages)
+    return redrive(dead, road.queue)
+
+
 @pytest.mark.slow
 def test_a_subject_does_not_come_back(place: Road) -> None:
+    land(place, FILES)
     one = subject(place.lake, "customer", ANN)
     erase(site(place), one)
+    land(place, FILES)
+    assert redriven(place) >= 2 * len(FILES)
+    carried(place)
+    assert [one for one in leftovers(place, ANN) if not one.startswith("landing ")] == []
     land(place, FILES)
     carried(place)
     reconcile(place.lake, place.bucket, dict(DATASETS), prefixes=True)
@@ -655,6 +674,65 @@ def test_a_held_table_whose_columns_have_other_names_forgets_too(road: Road) -> 
     erase(site(road), subject(road.lake, "mail", ANN))
     assert rows(road, "cleaned/visits", "id") == [(2,)]
     assert leftovers(road, ANN) == []
+
+
+def fails(visits: pl.LazyFrame) -> pl.LazyFrame:
+    raise ValueError("no")
+
+
+fails.__name__ = "visitors"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["held", "failed"])
+def test_a_serving_table_that_does_not_follow_forgets_whom_its_keys_name_and_nobody_else(
+    road: Road, how: str
+) -> None:
+    road.datasets = {"visits": DATASETS["visits"]}
+    land(road, {"visits/1.parquet": parquet(id=[1, 2], mail=[ANN, BOB])})
+    road.announce("visits/1.parquet")
+    road.hops()
+    served = road.lake.open("serving/visitors")
+    assert served is not None
+    if how == "held":
+        restore(road.lake, served.name, served.version, ["cleaned/visits"], hold=True)
+    land(road, {"visits/2.parquet": parquet(id=[3], mail=[BOB])})
+    road.announce("visits/2.parquet")
+    if how == "held":
+        road.hops()
+    else:
+        (serving,) = DATASETS["visits"].serving
+        broken = replace(serving, compute=fails)
+        road.datasets = {"visits": replace(DATASETS["visits"], serving=[broken])}
+    done = erase(site(road), subject(road.lake, "customer", ANN))
+    assert {f.how.partition(":")[0] for f in done if f.place == served.name and f.what == "hops"} == {how}
+    assert leftovers(road, ANN) == []
+    assert rows(road, "serving/visitors", "who", "times") == [(BOB, 1)]
+    assert spendings(road, "visitors") == {BOB: {"who": BOB, "times": 1}}
+
+
+def comings(visits: pl.LazyFrame) -> pl.LazyFrame:
+    return visits.select("id", who="customer")
+
+
+@pytest.mark.slow
+def test_what_a_held_table_kept_goes_when_it_is_resumed_and_the_subject_erased_again(road: Road) -> None:
+    served = [Serving(comings, key="id", publish=True)]
+    road.datasets = {"visits": replace(DATASETS["visits"], serving=served)}
+    land(road, {"visits/1.parquet": parquet(id=[1, 2], mail=[ANN, BOB])})
+    road.announce("visits/1.parquet")
+    road.hops()
+    held, one = road.lake.open("serving/comings"), subject(road.lake, "customer", ANN)
+    assert held is not None
+    restore(road.lake, held.name, held.version, ["cleaned/visits"], hold=True)
+    assert any(f.how.startswith("held") for f in erase(site(road), one))
+    assert rows(road, "serving/comings", "who") == [(ANN,), (BOB,)]
+    held = road.lake.open("serving/comings")
+    assert held is not None
+    resume(held)
+    assert not any(f.how.startswith("held") for f in erase(site(road), one))
+    assert leftovers(road, ANN) == []
+    assert rows(road, "serving/comings", "id", "who") == [(2, BOB)]
 
 
 class Call(dy.Schema):

@@ -60,6 +60,8 @@ APART = (listed.NAME, "models", "promotions", "monitor")
 """A table and layers that are not looked into."""
 OF_RAW = ("cleaned", "quarantine", "history")
 """Layers whose rows say which record of raw they are."""
+SERVED = ("tally", "serving")
+"""Layers whose rows are what a function says."""
 FENCED = ("raw", "cleaned", "quarantine", "balance", "history", "tally", "serving")
 """Layers into which every writer commits on the handle that he looked at."""
 KEYS: Mapping[str, Sequence[str]] = {
@@ -151,15 +153,17 @@ def erase(
         if place.startswith("raw/") and (count := again(partial(_from_raw, site, place, erased, objects))):
             note(Find(place, "rows", count, "deleted"))
     for _ in range(ROUNDS):
-        for find in _followed(site, touched):
+        failed = [*_followed(site, touched)]
+        for find in failed:
             note(find)
-        swept = [(place, again(partial(_from_table, site, place, erased))) for place in mine]
+        stuck = {find.place for find in failed}
+        swept = [(place, again(partial(_from_table, site, place, erased, stuck))) for place in mine]
         for place, count in swept:
             if count:
                 note(Find(place, "rows", count, "deleted"))
         if not any(count for _, count in swept):
             break
-    for find in _from_items(site, erased):
+    for find in (*_held(site, mine), *_from_items(site, erased)):
         note(find)
     for place in mine:
         note(_forgotten(site, place, erased))
@@ -279,8 +283,14 @@ def _pages(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     yield from rows.collect_batches(chunk_size=BATCH)
 
 
-def _mine(site: Site, place: str, table: Table, erased: Erased) -> Iterator[pl.DataFrame]:
-    """The rows of a table that are the subject's, a page at a time."""
+def _mine(
+    site: Site, place: str, table: Table, erased: Erased, stuck: Collection[str] = ()
+) -> Iterator[pl.DataFrame]:
+    """The rows of a table that are the subject's, a page at a time.
+
+    `stuck`: the serving tables that do not follow. Of one, and of one that is held, the keys count by their words:
+    its function may have called columns anew.
+    """
     layer, rows = place.partition("/")[0], table.scan()
     among: Judge = erased.among
     free: Sequence[str] = FREE.get(_bare(place).rpartition("/")[2], ()) if layer in ("landing", "erased") else ()
@@ -290,6 +300,8 @@ def _mine(site: Site, place: str, table: Table, erased: Erased) -> Iterator[pl.D
         rows = rows.filter(pl.col("_part") == "row")
     elif layer in ("cleaned", "history") and site.dataset(place).reader:
         free = table.columns
+    elif layer in SERVED and (table.held or f"serving/{_bare(place).partition('/')[2]}" in stuck):
+        free = table.key
     known = _in_raw(site, place) if layer in OF_RAW else None
     for page in _pages(rows):
         gone = among(page, free)
@@ -395,12 +407,12 @@ def _of_now(head: dict[str, Any], objects: Mapping[str, Identity]) -> dict[str, 
     return {**head, "_object_version": now.version, "_etag": now.etag, **size}
 
 
-def _from_table(site: Site, place: str, erased: Erased) -> int:
+def _from_table(site: Site, place: str, erased: Erased, stuck: Collection[str]) -> int:
     """Delete the rows of any other table that are the subject's; gives how many."""
     table = _open(site, place)
     if table is None or place.startswith("raw/"):
         return 0
-    found = pl.concat(pages) if (pages := [*_mine(site, place, table, erased)]) else pl.DataFrame()
+    found = pl.concat(pages) if (pages := [*_mine(site, place, table, erased, stuck)]) else pl.DataFrame()
     layer, _, name = _bare(place).partition("/")
     if place == inbox.NAME and len(found):
         inbox.unname(site.lake, found)
@@ -410,6 +422,13 @@ def _from_table(site: Site, place: str, erased: Erased) -> int:
         key = list(KEYS.get(layer) or KEYS.get(name) or table.key)
         table.apply(found.select(key).clear(), found.select(key).unique(), key)
     return len(found)
+
+
+def _held(site: Site, places: Sequence[str]) -> Iterator[Find]:
+    """The tables that are held and say what a function made of the subject, under whatever names."""
+    for place in places:
+        if place.partition("/")[0] in SERVED and _open_of(site, place).held:
+            yield Find(place, "hops", 1, "held: what its keys do not name is left; resume it, erase again")
 
 
 def _open_of(site: Site, place: str) -> Table:
@@ -443,7 +462,7 @@ def _attempt(place: str, act: Callable[[], object]) -> Iterator[Find]:
     except Conflict:
         raise
     except Exception as error:
-        yield Find(place, "hops", 1, f"failed, the next run goes on: {type(error).__name__}")
+        yield Find(place, "hops", 1, f"failed: {type(error).__name__}; when it went, erase again")
 
 
 def _is_mine(erased: Erased, item: Item) -> bool:
