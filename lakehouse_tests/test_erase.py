@@ -403,6 +403,31 @@ def test_a_run_amid_an_erasure_takes_an_emptied_file_for_no_news(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mixed", ["retract"], indirect=True)
+def test_an_erasure_that_dies_when_a_file_is_emptied_is_taken_up_and_nobody_else_loses_a_record(
+    mixed: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, one, drop = others(mixed), subject(mixed.lake, "customer", ANN), Bucket.drop
+
+    def dies(bucket: Bucket, which: Version) -> None:
+        if which.key == EMPTIED[-1]:
+            raise KeyboardInterrupt
+        drop(bucket, which)
+
+    monkeypatch.setattr(Bucket, "drop", dies)
+    with pytest.raises(KeyboardInterrupt):
+        erase(site(mixed), one)
+    monkeypatch.undo()
+    carried(mixed)
+    assert others(mixed) == before
+    erase(site(mixed), one)
+    carried(mixed)
+    assert others(mixed) == before
+    assert leftovers(mixed, ANN) == []
+    assert set(reconcile(mixed.lake, mixed.bucket, dict(mixed.datasets)).values()) == {0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", ["retract"], indirect=True)
 def test_a_file_of_others_that_raw_has_not_read_is_left_until_it_has(mixed: Road) -> None:
     one = subject(mixed.lake, "customer", ANN)
     land(mixed, {"events/new.xlsx": of_excel(pl.DataFrame({"id": [90, 91], "customer": [ANN, BOB]}))})
@@ -733,6 +758,25 @@ def test_what_a_held_table_kept_goes_when_it_is_resumed_and_the_subject_erased_a
     assert not any(f.how.startswith("held") for f in erase(site(road), one))
     assert leftovers(road, ANN) == []
     assert rows(road, "serving/comings", "id", "who") == [(2, BOB)]
+
+
+@pytest.mark.slow
+def test_a_held_table_keeps_others_rows_of_which_raw_was_put_back_to_before_it_knew(road: Road) -> None:
+    road.datasets = {"visits": DATASETS["visits"]}
+    land(road, {"visits/1.parquet": parquet(id=[1, 2], mail=[ANN, BOB])})
+    road.announce("visits/1.parquet")
+    road.hops()
+    raw = road.lake.open("raw/visits")
+    assert raw is not None
+    land(road, {"visits/2.parquet": parquet(id=[3], mail=[BOB])})
+    road.announce("visits/2.parquet")
+    road.hops()
+    held = road.lake.open("cleaned/visits")
+    assert held is not None
+    restore(road.lake, held.name, held.version, ["raw/visits"], hold=True)
+    restore(road.lake, raw.name, raw.version, [inbox.NAME], hold=True)
+    erase(site(road), subject(road.lake, "mail", ANN))
+    assert rows(road, "cleaned/visits", "id") == [(2,), (3,)]
 
 
 class Call(dy.Schema):

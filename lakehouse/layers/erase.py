@@ -302,27 +302,35 @@ def _mine(
         free = table.columns
     elif layer in SERVED and (table.held or f"serving/{_bare(place).partition('/')[2]}" in stuck):
         free = table.key
-    known = _in_raw(site, place) if layer in OF_RAW else None
+    missed = _missed(site, place) if layer in OF_RAW else None
     for page in _pages(rows):
         gone = among(page, free)
-        if known is not None:
-            gone |= (
-                page.select(raw.KEY).join(known, on=raw.KEY, how="left", maintain_order="left")["_in"].is_null()
-            )
+        if missed:
+            gone |= missed(page)
         if layer == "rejected":
             gone |= pl.Series([erased.keyed(key) for key in page["_key"]], dtype=pl.Boolean)
         if gone.any():
             yield page.filter(gone)
 
 
-def _in_raw(site: Site, place: str) -> pl.DataFrame | None:
-    """The records that raw has, where they alone tell whose a row is: `clean` may have called columns anew."""
+def _missed(site: Site, place: str) -> Callable[[pl.DataFrame], pl.Series] | None:
+    """Whether rows are of records that raw has no more, where that alone tells whose they are: `clean` may have
+    called columns anew. A generation that raw does not know is one that it was put back before, and tells nothing.
+    """
     name = _bare(place).partition("/")[2]
     table = site.lake.open(raw.name(name))
     if table is None or name not in site.datasets or not site.datasets[name].clean:
         return None
-    rows = table.scan().filter(pl.col("_part") == "row").select(raw.KEY)
-    return rows.with_columns(_in=pl.lit(True)).collect()
+    of = ["_object", "_generation"]
+    heads = raw.heads(table).select(of).unique().with_columns(_known=pl.lit(True)).collect()
+    rows = table.scan().filter(pl.col("_part") == "row").select(raw.KEY).with_columns(_in=pl.lit(True)).collect()
+
+    def missed(page: pl.DataFrame) -> pl.Series:
+        told = page.select(raw.KEY).join(heads, on=of, how="left", maintain_order="left")
+        told = told.join(rows, on=raw.KEY, how="left", maintain_order="left")
+        return told["_known"].is_not_null() & told["_in"].is_null()
+
+    return missed
 
 
 def _tables(site: Site, erased: Erased) -> Iterator[Find]:
@@ -425,10 +433,14 @@ def _from_table(site: Site, place: str, erased: Erased, stuck: Collection[str]) 
 
 
 def _held(site: Site, places: Sequence[str]) -> Iterator[Find]:
-    """The tables that are held and say what a function made of the subject, under whatever names."""
+    """The tables that are held and may say what a function made of the subject, under whatever names."""
     for place in places:
-        if place.partition("/")[0] in SERVED and _open_of(site, place).held:
-            yield Find(place, "hops", 1, "held: what its keys do not name is left; resume it, erase again")
+        layer = place.partition("/")[0]
+        made = layer in SERVED or (layer in OF_RAW and site.dataset(place).clean)
+        if made and _open_of(site, place).held:
+            yield Find(
+                place, "hops", 1, "held: the subject may stand in it by other names; resume it, erase again"
+            )
 
 
 def _open_of(site: Site, place: str) -> Table:
