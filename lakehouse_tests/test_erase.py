@@ -624,7 +624,7 @@ def test_a_plan_is_confirmed_before_anything_goes(
 @pytest.mark.slow
 def test_a_report_names_no_object_after_one_who_is_erased_later(small: Road) -> None:
     key = f"orders/{BOB}.csv"
-    land(small, {key: orders(f"6,{ANN},1", f"7,{BOB},2")})
+    land(small, {key: orders(f"6,{ANN},1", f"7,{BOB},2", "8,eve,3")})
     small.announce(key)
     small.hops()
     for who in (ANN, BOB):
@@ -640,6 +640,8 @@ def test_a_report_names_no_object_after_one_who_is_erased_later(small: Road) -> 
         ("done", "records", 1),
     }
     assert "rewritten" in told["how"][0]
+    named = report.scan().filter(pl.col("how") == "deleted whole: it is named after the subject").collect()
+    assert {*zip(named["state"], named["count"], strict=True)} == {("planned", 2), ("done", 2)}
 
 
 @pytest.mark.slow

@@ -86,18 +86,26 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 def excised(bucket: Bucket, dataset: Dataset, found: Identity, body: bytes, erased: Erased, judge: Judge) -> Rest:
     """What is left of an object of a dataset."""
-    if erased.says(found.key):
-        return Rest(None, 1, "it is named after the subject")
     if found.emptied:
-        return Rest(body)
-    if dataset.reader:
-        rows = dataset.reader(bucket, found, body)
-        gone = int(judge(rows, rows.columns).sum())
-        if not gone and not _says(body, erased):
-            return Rest(body)
-        gone = max(gone, 1)
-        return Rest(None, gone, "a document is kept or goes as one", max(len(rows) - gone, 0))
-    return _without(found.key, body, dataset.format, erased, judge, packing.Budget())
+        rest = Rest(body)
+    elif dataset.reader:
+        rest = _document(dataset.reader(bucket, found, body), body, erased, judge)
+    else:
+        rest = _without(found.key, body, dataset.format, erased, judge, packing.Budget())
+    return _named(rest, "it is named after the subject") if erased.says(found.key) else rest
+
+
+def _named(rest: Rest, whole: str) -> Rest:
+    """Nothing: what is in it is the subject's by its name."""
+    return Rest(None, max(rest.gone + rest.others, 1), whole)
+
+
+def _document(rows: pl.DataFrame, body: bytes, erased: Erased, judge: Judge) -> Rest:
+    gone = int(judge(rows, rows.columns).sum())
+    if not gone and not _says(body, erased):
+        return Rest(body, others=len(rows))
+    gone = max(gone, 1)
+    return Rest(None, gone, "a document is kept or goes as one", max(len(rows) - gone, 0))
 
 
 def _without(
@@ -169,10 +177,8 @@ def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, bud
         if isinstance(content, Unreadable):
             closed = True
             continue
-        if erased.says(name):
-            rests[name] = Rest(None, 1, "a member is named after the subject")
-        else:
-            rests[name] = _without(name, content, form, erased, judge, budget)
+        rest = _without(name, content, form, erased, judge, budget)
+        rests[name] = _named(rest, "a member is named after the subject") if erased.says(name) else rest
     gone = sum(rest.gone for rest in rests.values())
     if not gone:
         return Rest(body)

@@ -238,7 +238,7 @@ def _told(site: Site, which: Version, rest: Rest | None, erased: Erased) -> Find
     if not rest.gone:
         return None
     if rest.left:
-        how = f"left: {rest.whole}; erase again when raw has read it, for {rest.others:,} records of others"
+        how = f"left: {rest.whole}; raw lacks {rest.others:,} records of others: have them read, erase again"
     elif rest.body == EMPTY:
         how = f"emptied: {rest.whole}; raw keeps {rest.others:,} records of others"
     elif rest.body is not None:

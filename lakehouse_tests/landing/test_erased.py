@@ -150,6 +150,13 @@ def test_what_cannot_be_rewritten_goes_whole_and_says_why() -> None:
     assert excise("a.bin", b"\x00bob") == Rest(b"\x00bob")
 
 
+def test_a_member_that_is_named_after_the_subject_goes_with_all_its_records_and_they_are_counted() -> None:
+    rest = excise("a.zip", zipped({f"{ANN}.csv": b"customer\nbob\neve\n", "b.csv": b"customer\neve\n"}))
+    assert (rest.gone, rest.others, rest.whole) == (2, 1, "a member is named after the subject")
+    assert rest.body is not None
+    assert zipfile.ZipFile(io.BytesIO(rest.body)).namelist() == ["b.csv"]
+
+
 NESTED = pa.array([[ANN], ["bob"], []], pa.list_(pa.dictionary(pa.int8(), pa.string())))
 ODD = f"<o><customer>{ANN}</customer><c>2</c><c>3</c></o>".encode()
 PEOPLE = f"customer\n{ANN}\nbob\neve".encode()
