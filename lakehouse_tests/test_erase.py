@@ -35,6 +35,7 @@ from lakehouse.landing.documents import read_document
 from lakehouse.landing.erased import Erased, erased, remember, subject
 from lakehouse.landing.objects import Bucket, Identity, Version
 from lakehouse.landing.queue import Budget, Queue
+from lakehouse.landing.readers import Unreadable
 from lakehouse.landing.reconcile import reconcile
 from lakehouse.layers import balance, history, refused
 from lakehouse.layers.backfill import backfill
@@ -278,6 +279,8 @@ def test_a_subject_does_not_come_back(place: Road) -> None:
 
 def letters(_: Bucket, found: Identity, body: bytes) -> pl.DataFrame:
     """A document of several records: a letter a line, and to whom."""
+    if not found.key.endswith(".txt"):
+        raise Unreadable("no letters")
     told = [(n, line.partition(":")[0]) for n, line in enumerate(body.decode().splitlines(), found.size)]
     return pl.DataFrame(told, schema={"id": pl.Int64, "customer": pl.String}, orient="row")
 
@@ -335,7 +338,11 @@ def mixed(road: Road, request: pytest.FixtureRequest) -> Road:
     told = {"on_delete": request.param}
     events = Dataset("events", "events/**", Event, **told)
     road.datasets = check([events, Dataset("letters", "letters/**", Event, reader=letters, **told)])
-    files = {"letters/a.txt": f"{ANN}: come\n{BOB}: go\n".encode()}
+    files = {
+        "letters/a.txt": f"{ANN}: come\n{BOB}: go\n".encode(),
+        "letters/no": b"no",
+        "letters/hers": ANN.encode(),
+    }
     for n, (key, made) in enumerate(MADE.items()):
         rows = pl.DataFrame({"id": [3 * n, 3 * n + 1, 3 * n + 2], "customer": [ANN, BOB, "eve"]})
         files[f"events/{key}"] = made(rows)

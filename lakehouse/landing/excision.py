@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -89,7 +90,7 @@ def excised(bucket: Bucket, dataset: Dataset, found: Identity, body: bytes, eras
     if found.emptied:
         rest = Rest(body)
     elif dataset.reader:
-        rest = _document(dataset.reader(bucket, found, body), body, erased, judge)
+        rest = _document(partial(dataset.reader, bucket, found, body), body, erased, judge)
     else:
         rest = _without(found.key, body, dataset.format, erased, judge, packing.Budget())
     return _named(rest, "it is named after the subject") if erased.says(found.key) else rest
@@ -100,7 +101,15 @@ def _named(rest: Rest, whole: str) -> Rest:
     return Rest(None, max(rest.gone + rest.others, 1), whole)
 
 
-def _document(rows: pl.DataFrame, body: bytes, erased: Erased, judge: Judge) -> Rest:
+def _unread(body: bytes, erased: Erased) -> Rest:
+    return Rest(None, 1, "it cannot be read as records") if _says(body, erased) else Rest(body)
+
+
+def _document(read: Callable[[], pl.DataFrame], body: bytes, erased: Erased, judge: Judge) -> Rest:
+    try:
+        rows = read()
+    except Unreadable:
+        return _unread(body, erased)
     gone = int(judge(rows, rows.columns).sum())
     if not gone and not _says(body, erased):
         return Rest(body, others=len(rows))
@@ -121,7 +130,7 @@ def _without(
         else:
             rest = _records(content.suffix, plain, form, judge, budget)
     except (Unreadable, MemoryError):
-        return Rest(None, 1, "it cannot be read as records") if _says(body, erased) else Rest(body)
+        return _unread(body, erased)
     if not rest.gone:
         return replace(rest, body=body)
     packed = packing.packed_as(body) if plain is not body else None
