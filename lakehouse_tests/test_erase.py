@@ -19,6 +19,7 @@ from typing import Any
 
 import dataframely as dy
 import polars as pl
+import pyarrow.orc as orc
 import pytest
 from click.testing import CliRunner
 
@@ -27,16 +28,21 @@ from lakehouse.dataset import Dataset, Serving, check
 from lakehouse.dynamodb.items import to_row
 from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Conflict, Lake, Table, maintain, oblivion
-from lakehouse.lake.past import Forgotten, restore
+from lakehouse.lake.past import Forgotten, restore, resume
+from lakehouse.landing import inbox
+from lakehouse.landing.dead_letters import redrive
 from lakehouse.landing.documents import read_document
 from lakehouse.landing.erased import Erased, erased, remember, subject
+from lakehouse.landing.objects import Bucket, Identity, Version
+from lakehouse.landing.queue import Budget, Queue
+from lakehouse.landing.readers import Unreadable
 from lakehouse.landing.reconcile import reconcile
 from lakehouse.layers import balance, history, refused
 from lakehouse.layers.backfill import backfill
-from lakehouse.layers.erase import Site, erase, plan
+from lakehouse.layers.erase import NAMELESS, Site, erase, plan
 from lakehouse.layers.lag import lagging
 from lakehouse_tests.conftest import Road
-from lakehouse_tests.landing.files import pdf
+from lakehouse_tests.landing.files import pdf, workbook
 from lakehouse_tests.leftovers import leftovers
 from lakehouse_tests.test_road import land
 
@@ -238,10 +244,27 @@ def test_what_an_erasure_rewrote_is_not_read_again_and_reconcile_has_nothing_to_
         assert set(found.values()) == {0}
 
 
+def redriven(road: Road) -> int:
+    """The messages that wait become dead letters, and are sent again; gives how many."""
+    dead = Queue(
+        road.queue.client, road.queue.client.create_queue(QueueName=f"{road.bucket.name}-dead")["QueueUrl"]
+    )
+    while messages := road.queue.drain(Budget(), 1):
+        for message in messages:
+            dead.send(message.body)
+        road.queue.delete(messages)
+    return redrive(dead, road.queue)
+
+
 @pytest.mark.slow
 def test_a_subject_does_not_come_back(place: Road) -> None:
+    land(place, FILES)
     one = subject(place.lake, "customer", ANN)
     erase(site(place), one)
+    land(place, FILES)
+    assert redriven(place) >= 2 * len(FILES)
+    carried(place)
+    assert [one for one in leftovers(place, ANN) if not one.startswith("landing ")] == []
     land(place, FILES)
     carried(place)
     reconcile(place.lake, place.bucket, dict(DATASETS), prefixes=True)
@@ -252,6 +275,176 @@ def test_a_subject_does_not_come_back(place: Road) -> None:
     carried(place)
     assert [one for one in leftovers(place, ANN) if not one.startswith("landing ")] == []
     sound(place)
+
+
+def letters(_: Bucket, found: Identity, body: bytes) -> pl.DataFrame:
+    """A document of several records: a letter a line, and to whom."""
+    if not found.key.endswith(".txt"):
+        raise Unreadable("no letters")
+    told = [(n, line.partition(":")[0]) for n, line in enumerate(body.decode().splitlines(), found.size)]
+    return pl.DataFrame(told, schema={"id": pl.Int64, "customer": pl.String}, orient="row")
+
+
+def of_arrow(rows: pl.DataFrame) -> bytes:
+    body = io.BytesIO()
+    rows.write_ipc(body)
+    return body.getvalue()
+
+
+def of_avro(rows: pl.DataFrame) -> bytes:
+    body = io.BytesIO()
+    rows.write_avro(body)
+    return body.getvalue()
+
+
+def of_orc(rows: pl.DataFrame) -> bytes:
+    body = io.BytesIO()
+    orc.write_table(rows.to_arrow(compat_level=pl.CompatLevel.oldest()), body)
+    return body.getvalue()
+
+
+def of_xml(rows: pl.DataFrame) -> bytes:
+    events = (f"<event><id>{n}</id><customer>{who}</customer></event>" for n, who in rows.iter_rows())
+    return f"<?xml version='1.0'?><events>{''.join(events)}</events>".encode()
+
+
+def of_excel(rows: pl.DataFrame) -> bytes:
+    return workbook({"one": [rows.columns, *rows.rows()]})
+
+
+def shut(rows: pl.DataFrame) -> bytes:
+    """An archive of which a member cannot be read, and so not be kept."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        archive.writestr("a.csv", rows.write_csv())
+        archive.writestr("b.csv", "shut")
+    return body.getvalue().replace(b"shut", b"open")
+
+
+MADE = {
+    "a.arrow": of_arrow,
+    "a.avro": of_avro,
+    "a.orc": of_orc,
+    "a.xml": of_xml,
+    "a.xlsx": of_excel,
+    "shut.zip": shut,
+}
+EMPTIED = ("events/a.xlsx", "events/shut.zip", "letters/a.txt")
+
+
+@pytest.fixture
+def mixed(road: Road, request: pytest.FixtureRequest) -> Road:
+    """Records of Ann and of others in files of each format, of datasets that do this when an object is deleted."""
+    told = {"on_delete": request.param}
+    events = Dataset("events", "events/**", Event, **told)
+    road.datasets = check([events, Dataset("letters", "letters/**", Event, reader=letters, **told)])
+    files = {
+        "letters/a.txt": f"{ANN}: come\n{BOB}: go\n".encode(),
+        "letters/no": b"no",
+        "letters/hers": ANN.encode(),
+    }
+    for n, (key, made) in enumerate(MADE.items()):
+        rows = pl.DataFrame({"id": [3 * n, 3 * n + 1, 3 * n + 2], "customer": [ANN, BOB, "eve"]})
+        files[f"events/{key}"] = made(rows)
+    land(road, files)
+    carried(road)
+    return road
+
+
+def others(road: Road) -> list[tuple[Any, ...]]:
+    known = [row for name in road.datasets for row in rows(road, f"cleaned/{name}", "id", "customer")]
+    return [row for row in known if row[1] != ANN]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", ["keep", "retract"], indirect=True)
+def test_nobody_elses_record_goes_with_a_file_whatever_its_format_and_what_a_deletion_does(mixed: Road) -> None:
+    before, one = others(mixed), subject(mixed.lake, "customer", ANN)
+    assert len(before) == 2 * len(MADE) + 1
+    told = plan(site(mixed), one)
+    erase(site(mixed), one)
+    for _ in range(2):
+        carried(mixed)
+        assert leftovers(mixed, ANN) == []
+        assert others(mixed) == before
+        reconcile(mixed.lake, mixed.bucket, dict(mixed.datasets))
+    for dataset in mixed.datasets.values():
+        again = dict.fromkeys(EMPTIED, 1)
+        inbox.announce(mixed.lake, dataset.name, again, event=inbox.REPLAY, generations=again)
+        backfill(mixed.lake, dataset)
+        assert balance.unbalanced(mixed.lake, dataset).is_empty()
+    carried(mixed)
+    assert others(mixed) == before
+    assert plan(site(mixed), one) == []
+    assert set(reconcile(mixed.lake, mixed.bucket, dict(mixed.datasets)).values()) == {0}
+    emptied = {f.place for f in told if f.how.startswith("emptied") and f.how.endswith("records of others")}
+    assert emptied == {f"s3://{mixed.bucket.name}/{key}" for key in EMPTIED}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", ["retract"], indirect=True)
+def test_a_run_amid_an_erasure_takes_an_emptied_file_for_no_news(
+    mixed: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, drop = others(mixed), Bucket.drop
+
+    def late(bucket: Bucket, which: Version) -> None:
+        if which.key in EMPTIED:
+            carried(mixed)
+            assert others(mixed) == before
+        drop(bucket, which)
+
+    monkeypatch.setattr(Bucket, "drop", late)
+    erase(site(mixed), subject(mixed.lake, "customer", ANN))
+    carried(mixed)
+    assert others(mixed) == before
+    assert leftovers(mixed, ANN) == []
+    fresh = replace(mixed, lake=Lake(f"{mixed.lake.root}-anew"), prefix=f"{mixed.prefix}anew-")
+    fresh.announce(*EMPTIED)
+    fresh.hops()
+    told = [one for name in mixed.datasets for one in rows(fresh, f"raw/{name}", "_object", "_reason")]
+    assert {key: reason.partition(",")[0] for key, reason in told} == dict.fromkeys(
+        EMPTIED, "an erasure left nothing of it"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", ["retract"], indirect=True)
+def test_an_erasure_that_dies_when_a_file_is_emptied_is_taken_up_and_nobody_else_loses_a_record(
+    mixed: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, one, drop = others(mixed), subject(mixed.lake, "customer", ANN), Bucket.drop
+
+    def dies(bucket: Bucket, which: Version) -> None:
+        if which.key == EMPTIED[-1]:
+            raise KeyboardInterrupt
+        drop(bucket, which)
+
+    monkeypatch.setattr(Bucket, "drop", dies)
+    with pytest.raises(KeyboardInterrupt):
+        erase(site(mixed), one)
+    monkeypatch.undo()
+    carried(mixed)
+    assert others(mixed) == before
+    erase(site(mixed), one)
+    carried(mixed)
+    assert others(mixed) == before
+    assert leftovers(mixed, ANN) == []
+    assert set(reconcile(mixed.lake, mixed.bucket, dict(mixed.datasets)).values()) == {0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", ["retract"], indirect=True)
+def test_a_file_of_others_that_raw_has_not_read_is_left_until_it_has(mixed: Road) -> None:
+    one = subject(mixed.lake, "customer", ANN)
+    land(mixed, {"events/new.xlsx": of_excel(pl.DataFrame({"id": [90, 91], "customer": [ANN, BOB]}))})
+    assert {f.how.partition(":")[0] for f in erase(site(mixed), one) if "new.xlsx" in f.place} == {"left"}
+    assert leftovers(mixed, ANN) == ["landing events/new.xlsx"]
+    carried(mixed)
+    erase(site(mixed), one)
+    carried(mixed)
+    assert leftovers(mixed, ANN) == []
+    assert (91, BOB) in rows(mixed, "cleaned/events", "id", "customer")
 
 
 def die(road: Road, passage: int) -> int:
@@ -436,6 +629,29 @@ def test_a_plan_is_confirmed_before_anything_goes(
 
 
 @pytest.mark.slow
+def test_a_report_names_no_object_after_one_who_is_erased_later(small: Road) -> None:
+    key = f"orders/{BOB}.csv"
+    land(small, {key: orders(f"6,{ANN},1", f"7,{BOB},2", "8,eve,3")})
+    small.announce(key)
+    small.hops()
+    for who in (ANN, BOB):
+        one = subject(small.lake, "customer", who)
+        erase(site(small), one, plan(site(small), one))
+        assert leftovers(small, who) == []
+        assert plan(site(small), one) == []
+    report = small.lake.open("erased/report")
+    assert report is not None
+    told = report.scan().filter(pl.col("place") == NAMELESS).collect()
+    assert {*zip(told["state"], told["what"], told["count"], strict=True)} == {
+        ("planned", "records", 1),
+        ("done", "records", 1),
+    }
+    assert "rewritten" in told["how"][0]
+    named = report.scan().filter(pl.col("how") == "deleted whole: it is named after the subject").collect()
+    assert {*zip(named["state"], named["count"], strict=True)} == {("planned", 2), ("done", 2)}
+
+
+@pytest.mark.slow
 def test_an_erasure_that_dies_before_the_past_is_forgotten_is_taken_up(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -492,6 +708,84 @@ def test_a_held_table_whose_columns_have_other_names_forgets_too(road: Road) -> 
     erase(site(road), subject(road.lake, "mail", ANN))
     assert rows(road, "cleaned/visits", "id") == [(2,)]
     assert leftovers(road, ANN) == []
+
+
+def fails(visits: pl.LazyFrame) -> pl.LazyFrame:
+    raise ValueError("no")
+
+
+fails.__name__ = "visitors"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["held", "failed"])
+def test_a_serving_table_that_does_not_follow_forgets_whom_its_keys_name_and_nobody_else(
+    road: Road, how: str
+) -> None:
+    road.datasets = {"visits": DATASETS["visits"]}
+    land(road, {"visits/1.parquet": parquet(id=[1, 2], mail=[ANN, BOB])})
+    road.announce("visits/1.parquet")
+    road.hops()
+    served = road.lake.open("serving/visitors")
+    assert served is not None
+    if how == "held":
+        restore(road.lake, served.name, served.version, ["cleaned/visits"], hold=True)
+    land(road, {"visits/2.parquet": parquet(id=[3], mail=[BOB])})
+    road.announce("visits/2.parquet")
+    if how == "held":
+        road.hops()
+    else:
+        (serving,) = DATASETS["visits"].serving
+        broken = replace(serving, compute=fails)
+        road.datasets = {"visits": replace(DATASETS["visits"], serving=[broken])}
+    done = erase(site(road), subject(road.lake, "customer", ANN))
+    assert {f.how.partition(":")[0] for f in done if f.place == served.name and f.what == "hops"} == {how}
+    assert leftovers(road, ANN) == []
+    assert rows(road, "serving/visitors", "who", "times") == [(BOB, 1)]
+    assert spendings(road, "visitors") == {BOB: {"who": BOB, "times": 1}}
+
+
+def comings(visits: pl.LazyFrame) -> pl.LazyFrame:
+    return visits.select("id", who="customer")
+
+
+@pytest.mark.slow
+def test_what_a_held_table_kept_goes_when_it_is_resumed_and_the_subject_erased_again(road: Road) -> None:
+    served = [Serving(comings, key="id", publish=True)]
+    road.datasets = {"visits": replace(DATASETS["visits"], serving=served)}
+    land(road, {"visits/1.parquet": parquet(id=[1, 2], mail=[ANN, BOB])})
+    road.announce("visits/1.parquet")
+    road.hops()
+    held, one = road.lake.open("serving/comings"), subject(road.lake, "customer", ANN)
+    assert held is not None
+    restore(road.lake, held.name, held.version, ["cleaned/visits"], hold=True)
+    assert any(f.how.startswith("held") for f in erase(site(road), one))
+    assert rows(road, "serving/comings", "who") == [(ANN,), (BOB,)]
+    held = road.lake.open("serving/comings")
+    assert held is not None
+    resume(held)
+    assert not any(f.how.startswith("held") for f in erase(site(road), one))
+    assert leftovers(road, ANN) == []
+    assert rows(road, "serving/comings", "id", "who") == [(2, BOB)]
+
+
+@pytest.mark.slow
+def test_a_held_table_keeps_others_rows_of_which_raw_was_put_back_to_before_it_knew(road: Road) -> None:
+    road.datasets = {"visits": DATASETS["visits"]}
+    land(road, {"visits/1.parquet": parquet(id=[1, 2], mail=[ANN, BOB])})
+    road.announce("visits/1.parquet")
+    road.hops()
+    raw = road.lake.open("raw/visits")
+    assert raw is not None
+    land(road, {"visits/2.parquet": parquet(id=[3], mail=[BOB])})
+    road.announce("visits/2.parquet")
+    road.hops()
+    held = road.lake.open("cleaned/visits")
+    assert held is not None
+    restore(road.lake, held.name, held.version, ["raw/visits"], hold=True)
+    restore(road.lake, raw.name, raw.version, [inbox.NAME], hold=True)
+    erase(site(road), subject(road.lake, "mail", ANN))
+    assert rows(road, "cleaned/visits", "id") == [(2,), (3,)]
 
 
 class Call(dy.Schema):

@@ -8,10 +8,13 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import polars as pl
 
+from lakehouse.formats import Format
 from lakehouse.landing.columnar import ROW, typed
 from lakehouse.landing.packing import Budget
 from lakehouse.landing.refusal import Unreadable, check_names
@@ -63,6 +66,17 @@ def read_avro(body: bytes, budget: Budget) -> pl.DataFrame:
             raise Unreadable("a block that has more in it than the records that it tells of")
     check_names([field["name"] for field in schema["fields"]])
     return typed(pl.DataFrame([_column(field, records) for field in schema["fields"]]))
+
+
+def cut_avro(body: bytes, keep: Sequence[bool], _: Format | None = None) -> bytes:
+    """The file with the records that are kept, of the same schema, codec and metadata."""
+    import fastavro
+
+    told: Any = {"return_record_name": True, "return_record_name_override": True, "return_named_type": True}
+    records, left = fastavro.reader(io.BytesIO(body), **told), io.BytesIO()
+    about = {name: value for name, value in records.metadata.items() if not name.startswith("avro.")}
+    fastavro.writer(left, records.writer_schema, compress(records, keep), codec=records.codec, metadata=about)
+    return left.getvalue()
 
 
 def _column(field: dict[str, Any], records: list[dict[str, Any]]) -> pl.Series:

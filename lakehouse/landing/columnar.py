@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from lakehouse.formats import Parquet
+from lakehouse.formats import Format, Parquet
 from lakehouse.landing.content import PIECE
 from lakehouse.landing.packing import Budget
 from lakehouse.landing.refusal import Unreadable, check_names
@@ -63,10 +63,34 @@ def read_orc(body: bytes, budget: Budget) -> pl.DataFrame:
     return rows
 
 
-def cut_parquet(body: bytes, keep: Sequence[bool]) -> bytes:
+def cut_parquet(body: bytes, keep: Sequence[bool], _: Format | None = None) -> bytes:
     """The file with the rows that are kept."""
     left = io.BytesIO()
     pl.read_parquet(io.BytesIO(body)).filter(pl.Series(keep, dtype=pl.Boolean)).write_parquet(left)
+    return left.getvalue()
+
+
+def cut_arrow(body: bytes, keep: Sequence[bool], _: Format | None = None) -> bytes:
+    """The file or stream with the rows that are kept, not compressed: how it was, it does not tell."""
+    import pyarrow as pa
+
+    filed, left = _is_arrow_file(body, whole=True), io.BytesIO()
+    rows = (pa.ipc.open_file if filed else pa.ipc.open_stream)(pa.py_buffer(body)).read_all()
+    frame = pl.DataFrame(rows).filter(pl.Series(keep, dtype=pl.Boolean))  # Arrow's own filter knows no views
+    kept = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    bare = pa.Table.from_arrays([*map(_retyped, kept.columns, rows.schema.types)], schema=rows.schema)
+    with (pa.ipc.new_file if filed else pa.ipc.new_stream)(left, rows.schema) as sink:
+        sink.write_table(bare)
+    return left.getvalue()
+
+
+def cut_orc(body: bytes, keep: Sequence[bool], _: Format | None = None) -> bytes:
+    """The file with the rows that are kept."""
+    import pyarrow as pa
+    from pyarrow.orc import ORCFile, write_table
+
+    file, left = ORCFile(io.BytesIO(body)), io.BytesIO()
+    write_table(file.read().filter(pa.array(keep)), left, compression=file.compression)
     return left.getvalue()
 
 
@@ -106,6 +130,17 @@ def _table(schema: Any, batches: Iterable[Any], budget: Budget) -> pl.DataFrame:
     rows = pl.from_arrow(pa.Table.from_batches(taken, schema))
     assert isinstance(rows, pl.DataFrame)
     return typed(rows)
+
+
+def _retyped(column: Any, kind: Any) -> Any:
+    """The column as of a type; a dictionary has no word in it that no row says any more."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return column.cast(kind.value_type).cast(kind)
+    if "dictionary<" in str(kind):
+        raise TypeError(f"a dictionary within {kind}")
+    return column.cast(kind)
 
 
 def _is_arrow_file(body: bytes, whole: bool) -> bool:

@@ -1,6 +1,7 @@
 """object → the same object without the records of erased subjects: one function a format, beside its reader.
 
-What has no such function, a document, a file that cannot be read, goes whole if it says a subject's value.
+What has no such function, a document, a file that cannot be read, goes whole if it says a subject's value. Of
+others' records that go with it raw has the only copy then.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.formats import Excel, Format
 from lakehouse.landing import packing
-from lakehouse.landing.columnar import cut_parquet, read_parquet
+from lakehouse.landing.avro import cut_avro, read_avro
+from lakehouse.landing.columnar import cut_arrow, cut_orc, cut_parquet, read_arrow, read_orc, read_parquet
 from lakehouse.landing.content import unwrapped
 from lakehouse.landing.delimited import cut_csv, read_csv
 from lakehouse.landing.erased import Erased
 from lakehouse.landing.extractors import extract, media_type
+from lakehouse.landing.markup import cut_xml, read_xml
 from lakehouse.landing.objects import Bucket, Identity
 from lakehouse.landing.readers import Reader, Unreadable, chosen, records
 from lakehouse.landing.records import cut_json, cut_lines, cut_ndjson, read_json, read_lines, read_ndjson
@@ -35,8 +40,16 @@ CUTTERS: dict[Reader, Callable[..., bytes]] = {
     read_json: cut_json,
     read_ndjson: cut_ndjson,
     read_lines: cut_lines,
-    read_parquet: cut_parquet,
 }
+"""Of formats whose records are kept as they stand."""
+ANEW: dict[Reader, Callable[..., bytes]] = {
+    read_parquet: cut_parquet,
+    read_arrow: cut_arrow,
+    read_avro: cut_avro,
+    read_orc: cut_orc,
+    read_xml: cut_xml,
+}
+"""Of formats that a library writes anew: what it wrote is read again, and stands if it says the same."""
 LINE = ("line",)
 """The column of plain text."""
 Judge = Callable[[pl.DataFrame, Sequence[str]], pl.Series]
@@ -47,12 +60,15 @@ Judge = Callable[[pl.DataFrame, Sequence[str]], pl.Series]
 class Rest:
     """What is left of an object: all of it where `gone` is 0, nothing where there is no body.
 
-    `gone`: how many records went. `whole`: why others had to go with them.
+    `gone`: how many records are to go, `others`: how many are not. `whole`: why these go with them nevertheless.
+    `left`: though there is no body, it is to stay as it is.
     """
 
     body: bytes | None
     gone: int = 0
     whole: str = ""
+    others: int = 0
+    left: bool = False
 
 
 def _zstd(body: bytes) -> bytes:
@@ -71,13 +87,34 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 def excised(bucket: Bucket, dataset: Dataset, found: Identity, body: bytes, erased: Erased, judge: Judge) -> Rest:
     """What is left of an object of a dataset."""
-    if erased.says(found.key):
-        return Rest(None, 1, "it is named after the subject")
-    if dataset.reader:
-        rows = dataset.reader(bucket, found, body)
-        said = judge(rows, rows.columns).any() or _says(body, erased)
-        return Rest(None, len(rows), "a document is kept or goes as one") if said else Rest(body)
-    return _without(found.key, body, dataset.format, erased, judge, packing.Budget())
+    if found.emptied:
+        rest = Rest(body)
+    elif dataset.reader:
+        rest = _document(partial(dataset.reader, bucket, found, body), body, erased, judge)
+    else:
+        rest = _without(found.key, body, dataset.format, erased, judge, packing.Budget())
+    return _named(rest, "it is named after the subject") if erased.says(found.key) else rest
+
+
+def _named(rest: Rest, whole: str) -> Rest:
+    """Nothing: what is in it is the subject's by its name."""
+    return Rest(None, max(rest.gone + rest.others, 1), whole)
+
+
+def _unread(body: bytes, erased: Erased) -> Rest:
+    return Rest(None, 1, "it cannot be read as records") if _says(body, erased) else Rest(body)
+
+
+def _document(read: Callable[[], pl.DataFrame], body: bytes, erased: Erased, judge: Judge) -> Rest:
+    try:
+        rows = read()
+    except Unreadable:
+        return _unread(body, erased)
+    gone = int(judge(rows, rows.columns).sum())
+    if not gone and not _says(body, erased):
+        return Rest(body, others=len(rows))
+    gone = max(gone, 1)
+    return Rest(None, gone, "a document is kept or goes as one", max(len(rows) - gone, 0))
 
 
 def _without(
@@ -93,11 +130,11 @@ def _without(
         else:
             rest = _records(content.suffix, plain, form, judge, budget)
     except (Unreadable, MemoryError):
-        return Rest(None, 1, "it cannot be read as records") if _says(body, erased) else Rest(body)
+        return _unread(body, erased)
     if not rest.gone:
-        return Rest(body)
+        return replace(rest, body=body)
     packed = packing.packed_as(body) if plain is not body else None
-    return Rest(PACKERS[packed](rest.body), rest.gone, rest.whole) if packed and rest.body is not None else rest
+    return replace(rest, body=PACKERS[packed](rest.body)) if packed and rest.body is not None else rest
 
 
 def _says(body: bytes, erased: Erased) -> bool:
@@ -114,23 +151,36 @@ def _records(suffix: str, body: bytes, form: Format | None, judge: Judge, budget
     rows = records(body, reader, form, budget)
     gone = judge(rows, LINE if reader is read_lines else ())
     count = int(gone.sum())
-    if count in (0, len(rows)):
-        return Rest(body if not count else None, count)
-    cutter = CUTTERS.get(reader)
-    if cutter is None:
-        return Rest(None, count, "files of its format are not rewritten")
-    keep = (~gone).to_list()
-    return Rest(cutter(body, keep, form) if form and reader is not read_parquet else cutter(body, keep), count)
+    others = len(rows) - count
+    if not count or not others:
+        return Rest(body if others else None, count, others=others)
+    args = (body, (~gone).to_list(), *([form] if form else []))
+    left = CUTTERS[reader](*args) if reader in CUTTERS else _anew(reader, form, args, rows.filter(~gone))
+    return Rest(left, count, "" if left else "it cannot be rewritten to say the same of the others", others)
+
+
+def _anew(reader: Reader, form: Format | None, args: tuple[Any, ...], told: pl.DataFrame) -> bytes | None:
+    """The file with the records that are kept; None where it would tell them otherwise, or cannot be written."""
+    try:
+        left = ANEW[reader](*args)
+        return left if records(left, reader, form, packing.Budget()).equals(told) else None
+    except Exception:  # a library that writes what it has read
+        return None
 
 
 def _sheets(body: bytes, form: Format | None, judge: Judge) -> Rest:
     told = sheets(body, packing.Budget(), form if isinstance(form, Excel) else Excel())
-    gone = sum(int(judge(rows, ()).sum()) for _, rows in told if not isinstance(rows, Unreadable))
-    return Rest(None, gone, "a workbook is kept or goes as one") if gone else Rest(body)
+    judged = [judge(rows, ()) for _, rows in told if not isinstance(rows, Unreadable)]
+    gone = sum(int(those.sum()) for those in judged)
+    others = sum(map(len, judged)) - gone
+    return Rest(None, gone, "a workbook is kept or goes as one", others) if gone else Rest(body)
 
 
 def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, budget: packing.Budget) -> Rest:
-    """The archive with what is left of its members; without those of which nothing is."""
+    """The archive with what is left of its members; without those of which nothing is.
+
+    A member that takes others' records with it takes the archive: without it, it would tell of their removal.
+    """
     rests, closed = {}, False
     for name, content in packing.members(body, budget):
         if content is None:
@@ -138,20 +188,20 @@ def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, bud
         if isinstance(content, Unreadable):
             closed = True
             continue
-        if erased.says(name):
-            rests[name] = Rest(None, 1, "a member is named after the subject")
-        else:
-            rests[name] = _without(name, content, form, erased, judge, budget)
+        rest = _without(name, content, form, erased, judge, budget)
+        rests[name] = _named(rest, "a member is named after the subject") if erased.says(name) else rest
     gone = sum(rest.gone for rest in rests.values())
     if not gone:
         return Rest(body)
     whole = next((rest.whole for rest in rests.values() if rest.whole), "")
+    others = sum(rest.others for rest in rests.values())
     if closed:
-        return Rest(None, gone, "a member of it cannot be read, and so not be kept")
+        return Rest(None, gone, "a member of it cannot be read, and so not be kept", others)
     changed = {name: rest.body for name, rest in rests.items() if rest.gone}
-    if all(name in changed and changed[name] is None for name in rests):
-        return Rest(None, gone, whole)
-    return Rest((_zip if body.startswith(b"PK") else _tar)(body, changed), gone, whole)
+    torn = any(rest.body is None and rest.others for rest in rests.values())
+    if torn or all(name in changed and changed[name] is None for name in rests):
+        return Rest(None, gone, whole, others)
+    return Rest((_zip if body.startswith(b"PK") else _tar)(body, changed), gone, whole, others)
 
 
 def _zip(body: bytes, changed: dict[str, bytes | None]) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -47,6 +47,22 @@ def read_xml(body: bytes, form: Xml = FOUND_OUT) -> pl.DataFrame:
     except SyntaxError as error:  # lxml's is one
         raise Unreadable(f"not XML: {error}") from error
     return as_records([json.dumps(record, ensure_ascii=False) for record in records])
+
+
+def cut_xml(body: bytes, keep: Sequence[bool], form: Xml = FOUND_OUT) -> bytes:
+    """The file with the elements that are kept, and without comments, which may speak of the others."""
+    from lxml import etree
+
+    root = etree.fromstring(body, etree.XMLParser(remove_comments=True, **SAFE))
+    for one, kept in zip(_outermost(root, form.record) if form.record else [*_children(root)], keep, strict=True):
+        if not kept:
+            one.getparent().remove(one)
+    tree = root.getroottree()
+    return bytes(etree.tostring(tree, xml_declaration=True, encoding=tree.docinfo.encoding))
+
+
+def _outermost(root: Any, name: str) -> list[Any]:
+    return [one for one in root.iter(f"{{*}}{name}") if name not in map(_name, one.iterancestors())]
 
 
 def _declared(body: bytes, name: str) -> list[dict[str, Any]]:

@@ -46,6 +46,11 @@ class Identity:
     modified: datetime
     metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
 
+    @property
+    def emptied(self) -> bool:
+        """Whether an erasure left nothing of its content here. What raw has read of it stands."""
+        return not self.size and REPLACES in self.metadata
+
 
 @dataclass(frozen=True)
 class Version:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -38,6 +38,7 @@ from lakehouse.layers.serving import serve
 from lakehouse.layers.subjects import free_of, judge
 from lakehouse.layers.tables import of_raw
 
+EMPTY = b""
 ROUNDS = 3
 READERS = 8
 BATCH = 50_000
@@ -55,10 +56,12 @@ SCHEMA = schema(
     }
 )
 """`subject`: the salted hash of the value. `state`: planned, done, or not reached."""
-APART = ("erased", "models", "promotions", "monitor")
-"""Layers that are not looked into."""
+APART = (listed.NAME, "models", "promotions", "monitor")
+"""A table and layers that are not looked into."""
 OF_RAW = ("cleaned", "quarantine", "history")
 """Layers whose rows say which record of raw they are."""
+SERVED = ("tally", "serving")
+"""Layers whose rows are what a function says."""
 FENCED = ("raw", "cleaned", "quarantine", "balance", "history", "tally", "serving")
 """Layers into which every writer commits on the handle that he looked at."""
 KEYS: Mapping[str, Sequence[str]] = {
@@ -69,13 +72,16 @@ KEYS: Mapping[str, Sequence[str]] = {
     "reconciled": ("scope",),
 }
 """What tells rows apart, where the table does not say it."""
-FREE = {"inbox": inbox.NAMES, "reconciled": ("after",), "rejected": ("_key",)}
+FREE = {"inbox": inbox.NAMES, "reconciled": ("after",), "rejected": ("_key",), "report": ("place",)}
+NAMELESS = "a place named after an erased subject"
 BEYOND = (
     "backups and copies of lake, bucket and tables; a lake's bucket with versioning keeps them, too",
     "DynamoDB's point-in-time recovery, 35 days",
     "Dagster's run and event history",
     "models that were trained on the subject, and what `monitor/` tells of them: train again",
+    "a prefix that is named after the subject: its tables and the partition of the inbox keep the name",
     "messages that wait in the queue or among the dead letters: they name objects; what they bring is kept out",
+    "in `LAKEHOUSE_HOME`, `dashboard.html`: draw it again; `sql_history`, what was asked at the prompt: delete it",
     "objects of other buckets, and what anybody has downloaded",
     "other columns in which the value stands: erase it by their names",
 )
@@ -147,15 +153,17 @@ def erase(
         if place.startswith("raw/") and (count := again(partial(_from_raw, site, place, erased, objects))):
             note(Find(place, "rows", count, "deleted"))
     for _ in range(ROUNDS):
-        for find in _followed(site, touched):
+        failed = [*_followed(site, touched)]
+        for find in failed:
             note(find)
-        swept = [(place, again(partial(_from_table, site, place, erased))) for place in mine]
+        stuck = {find.place for find in failed}
+        swept = [(place, again(partial(_from_table, site, place, erased, stuck))) for place in mine]
         for place, count in swept:
             if count:
                 note(Find(place, "rows", count, "deleted"))
         if not any(count for _, count in swept):
             break
-    for find in _from_items(site, erased):
+    for find in (*_held(site, mine), *_from_items(site, erased)):
         note(find)
     for place in mine:
         note(_forgotten(site, place, erased))
@@ -196,12 +204,24 @@ def _versions(site: Site, erased: Erased) -> Iterator[tuple[Version, Identity | 
             return which, None, Rest(b"")
         dataset = site.claims(which.key)
         among = judges.setdefault(dataset.name, judge(dataset, erased))
-        return which, got[0], excised(site.bucket, dataset, *got, erased, among)
+        rest = excised(site.bucket, dataset, *got, erased, among)
+        if which.latest and rest.body is None and rest.others:
+            kept = _is_read(site, dataset, got[0])
+            rest = replace(rest, body=EMPTY if kept else None, left=not kept)
+        return which, got[0], rest
 
     versions = site.bucket.versions()
     with ThreadPoolExecutor(READERS) as pool:
         while window := [*islice(versions, READERS)]:
             yield from pool.map(look, window)
+
+
+def _is_read(site: Site, dataset: Dataset, found: Identity) -> bool:
+    """Whether raw has the records of this very content, so that those of others stay when it goes."""
+    table = site.lake.open(raw.name(dataset.name))
+    last = raw.last_heads(table, [found.key]).collect().to_dicts() if table else []
+    now = ("read", found.etag, found.version)
+    return any((head["_state"], head["_etag"], head["_object_version"]) == now for head in last)
 
 
 def _landed(site: Site, erased: Erased) -> Iterator[tuple[Version, Find]]:
@@ -217,7 +237,11 @@ def _told(site: Site, which: Version, rest: Rest | None, erased: Erased) -> Find
         return Find(place, "versions", 1, "not looked into: S3 withholds it")
     if not rest.gone:
         return None
-    if rest.body is not None:
+    if rest.left:
+        how = f"left: {rest.whole}; raw lacks {rest.others:,} records of others: have them read, erase again"
+    elif rest.body == EMPTY:
+        how = f"emptied: {rest.whole}; raw keeps {rest.others:,} records of others"
+    elif rest.body is not None:
         how = "rewritten without them" if which.latest else "the old version deleted"
     else:
         how = f"deleted whole: {rest.whole}" if rest.whole else "deleted: nothing else is in it"
@@ -227,6 +251,7 @@ def _told(site: Site, which: Version, rest: Rest | None, erased: Erased) -> Find
 def _from_landing(site: Site, erased: Erased, note: Callable[[Find], None]) -> dict[str, Identity]:
     """Rewrite or delete; gives the objects that were rewritten, also by a call before this, as they are now.
 
+    One that cannot be rewritten for others is emptied, not deleted: raw would take that for the removal of theirs.
     The new version is there before the old one goes. One that was overwritten meanwhile is looked at again.
     """
     objects: dict[str, Identity] = {}
@@ -237,7 +262,7 @@ def _from_landing(site: Site, erased: Erased, note: Callable[[Find], None]) -> d
                 note(find)
             if found is None or rest is None:
                 continue
-            if not rest.gone:
+            if not rest.gone or rest.left:
                 if which.latest and REPLACES in found.metadata:
                     objects[which.key] = found
                 continue
@@ -258,45 +283,61 @@ def _pages(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     yield from rows.collect_batches(chunk_size=BATCH)
 
 
-def _mine(site: Site, place: str, table: Table, erased: Erased) -> Iterator[pl.DataFrame]:
-    """The rows of a table that are the subject's, a page at a time."""
+def _mine(
+    site: Site, place: str, table: Table, erased: Erased, stuck: Collection[str] = ()
+) -> Iterator[pl.DataFrame]:
+    """The rows of a table that are the subject's, a page at a time.
+
+    `stuck`: the serving tables that do not follow. Of one, and of one that is held, the keys count by their words:
+    its function may have called columns anew.
+    """
     layer, rows = place.partition("/")[0], table.scan()
     among: Judge = erased.among
-    free: Sequence[str] = FREE.get(_bare(place).rpartition("/")[2], ()) if layer == "landing" else ()
+    free: Sequence[str] = FREE.get(_bare(place).rpartition("/")[2], ()) if layer in ("landing", "erased") else ()
     if layer == "raw":
         dataset = site.dataset(place)
         among, free = judge(dataset, erased), free_of(dataset, table.columns)
         rows = rows.filter(pl.col("_part") == "row")
     elif layer in ("cleaned", "history") and site.dataset(place).reader:
         free = table.columns
-    known = _in_raw(site, place) if layer in OF_RAW else None
+    elif layer in SERVED and (table.held or f"serving/{_bare(place).partition('/')[2]}" in stuck):
+        free = table.key
+    missed = _missed(site, place) if layer in OF_RAW else None
     for page in _pages(rows):
         gone = among(page, free)
-        if known is not None:
-            gone |= (
-                page.select(raw.KEY).join(known, on=raw.KEY, how="left", maintain_order="left")["_in"].is_null()
-            )
+        if missed:
+            gone |= missed(page)
         if layer == "rejected":
             gone |= pl.Series([erased.keyed(key) for key in page["_key"]], dtype=pl.Boolean)
         if gone.any():
             yield page.filter(gone)
 
 
-def _in_raw(site: Site, place: str) -> pl.DataFrame | None:
-    """The records that raw has, where they alone tell whose a row is: `clean` may have called columns anew."""
+def _missed(site: Site, place: str) -> Callable[[pl.DataFrame], pl.Series] | None:
+    """Whether rows are of records that raw has no more, where that alone tells whose they are: `clean` may have
+    called columns anew. A generation that raw does not know is one that it was put back before, and tells nothing.
+    """
     name = _bare(place).partition("/")[2]
     table = site.lake.open(raw.name(name))
     if table is None or name not in site.datasets or not site.datasets[name].clean:
         return None
-    rows = table.scan().filter(pl.col("_part") == "row").select(raw.KEY)
-    return rows.with_columns(_in=pl.lit(True)).collect()
+    of = ["_object", "_generation"]
+    heads = raw.heads(table).select(of).unique().with_columns(_known=pl.lit(True)).collect()
+    rows = table.scan().filter(pl.col("_part") == "row").select(raw.KEY).with_columns(_in=pl.lit(True)).collect()
+
+    def missed(page: pl.DataFrame) -> pl.Series:
+        told = page.select(raw.KEY).join(heads, on=of, how="left", maintain_order="left")
+        told = told.join(rows, on=raw.KEY, how="left", maintain_order="left")
+        return told["_known"].is_not_null() & told["_in"].is_null()
+
+    return missed
 
 
 def _tables(site: Site, erased: Erased) -> Iterator[Find]:
     """Of each table how many rows are the subject's, and how many files of its past hold some."""
     for place in oblivion.places(site.lake):
         table = _open(site, place)
-        if table is None or place.partition("/")[0] in APART:
+        if table is None or not {place, place.partition("/")[0]}.isdisjoint(APART):
             continue
         if count := sum(len(rows) for rows in _mine(site, place, table, erased)):
             yield Find(place, "rows", count, "deleted")
@@ -316,7 +357,7 @@ def _following(site: Site, names: Collection[str]) -> set[str]:
     found = set(names)
     for name in names:
         layer, _, bare = name.partition("/")
-        if layer in ("landing", "tally", "serving", "rejected"):
+        if layer in ("landing", "erased", "tally", "serving", "rejected"):
             continue
         dataset = site.datasets.get(bare)
         found |= {raw.name(bare), *(f"{one}/{bare}" for one in (of_raw(dataset) if dataset else ()))}
@@ -374,19 +415,32 @@ def _of_now(head: dict[str, Any], objects: Mapping[str, Identity]) -> dict[str, 
     return {**head, "_object_version": now.version, "_etag": now.etag, **size}
 
 
-def _from_table(site: Site, place: str, erased: Erased) -> int:
+def _from_table(site: Site, place: str, erased: Erased, stuck: Collection[str]) -> int:
     """Delete the rows of any other table that are the subject's; gives how many."""
     table = _open(site, place)
     if table is None or place.startswith("raw/"):
         return 0
-    found = pl.concat(pages) if (pages := [*_mine(site, place, table, erased)]) else pl.DataFrame()
+    found = pl.concat(pages) if (pages := [*_mine(site, place, table, erased, stuck)]) else pl.DataFrame()
     layer, _, name = _bare(place).partition("/")
     if place == inbox.NAME and len(found):
         inbox.unname(site.lake, found)
+    elif place == REPORT and len(found):
+        table.apply(found.with_columns(place=pl.lit(NAMELESS)).unique(), found.unique(), table.columns)
     elif len(found):
         key = list(KEYS.get(layer) or KEYS.get(name) or table.key)
         table.apply(found.select(key).clear(), found.select(key).unique(), key)
     return len(found)
+
+
+def _held(site: Site, places: Sequence[str]) -> Iterator[Find]:
+    """The tables that are held and may say what a function made of the subject, under whatever names."""
+    for place in places:
+        layer = place.partition("/")[0]
+        made = layer in SERVED or (layer in OF_RAW and site.dataset(place).clean)
+        if made and _open_of(site, place).held:
+            yield Find(
+                place, "hops", 1, "held: the subject may stand in it by other names; resume it, erase again"
+            )
 
 
 def _open_of(site: Site, place: str) -> Table:
@@ -420,7 +474,7 @@ def _attempt(place: str, act: Callable[[], object]) -> Iterator[Find]:
     except Conflict:
         raise
     except Exception as error:
-        yield Find(place, "hops", 1, f"failed, the next run goes on: {type(error).__name__}")
+        yield Find(place, "hops", 1, f"failed: {type(error).__name__}; when it went, erase again")
 
 
 def _is_mine(erased: Erased, item: Item) -> bool:
@@ -452,7 +506,10 @@ def _forgotten(site: Site, place: str, erased: Erased) -> Find:
 
 
 def _report(lake: Lake, one: Subject, state: str, finds: Sequence[Find]) -> None:
-    now = datetime.now(UTC)
-    rows = [(one.value, now, state, f.place, f.what, f.count, f.how) for f in finds]
+    """By names that name no subject: the next one's neither."""
+    now, gone = datetime.now(UTC), listed.erased(lake)
+    rows = [
+        (one.value, now, state, NAMELESS if gone.says(f.place) else f.place, f.what, f.count, f.how) for f in finds
+    ]
     if rows:
         lake.ensure(REPORT, SCHEMA).append(pl.DataFrame(rows, schema=SCHEMA, orient="row"))

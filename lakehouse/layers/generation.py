@@ -88,7 +88,10 @@ def _got(bucket: Bucket, dataset: Dataset, one: Differing, run: str) -> Got | li
         gone = [one.key, *members] if last else []
         return [Generation({**began(one.key, last, run), "_object": k, **_removed(one.removal)}) for k in gone]
     identity, body = got
-    return Got(one.known, {**began(one.key, last, run), **content(identity, dataset.reading)}, identity, body)
+    head = {**began(one.key, last, run), **content(identity, dataset.reading)}
+    if identity.emptied:
+        return [refusal(head, Unreadable("an erasure left nothing of it, and nothing of it had been read here"))]
+    return Got(one.known, head, identity, body)
 
 
 def refused(identity: Identity, known: Known, run: str, reading: str, reason: str) -> list[Generation]:
@@ -214,10 +217,12 @@ def content(identity: Identity, reading: str) -> Head:
 def same(found: Identity | None, last: Head | None, reading: str, removal: Removal | None = None) -> bool:
     """Whether the object is as its last head says, and was read as it is now to be.
 
-    Of one that is gone also why, if that is known now.
+    Of one that is gone also why, if that is known now. One that an erasure emptied says nothing new.
     """
     if last is None or found is None:
         return found is None and (last is None or _gone_so(last, removal))
+    if found.emptied:
+        return True
     return last["_state"] not in (*REMOVED, *PASSING) and is_of(found, last, reading)
 
 

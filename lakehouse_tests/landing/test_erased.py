@@ -3,16 +3,21 @@
 import gzip
 import io
 import json
+import zipfile
 from typing import Any
 
+import fastavro
 import polars as pl
+import pyarrow as pa
+import pyarrow.orc as orc
 import pytest
 
-from lakehouse.formats import Csv, Format
+from lakehouse.formats import Csv, Format, Xml
 from lakehouse.landing.erased import Erased, Subject
 from lakehouse.landing.excision import Rest, _without
 from lakehouse.landing.packing import Budget
 from lakehouse.landing.readers import read
+from lakehouse_tests.landing.files import workbook
 
 ANN = "ann@example.org"
 ERASED = Erased((Subject.of("Customer", ANN, "salt"),))
@@ -30,6 +35,47 @@ def parquet(rows: pl.DataFrame) -> bytes:
     return body.getvalue()
 
 
+def arrow(column: pa.Array, *, streamed: bool = False) -> bytes:
+    """One row a batch, of one dictionary."""
+    body, rows = io.BytesIO(), pa.table({"n": [1, 2, 3], "customer": column})
+    with (pa.ipc.new_stream if streamed else pa.ipc.new_file)(body, rows.schema) as sink:
+        sink.write_table(rows, max_chunksize=1)
+    return body.getvalue()
+
+
+def of_orc() -> bytes:
+    body = io.BytesIO()
+    orc.write_table(ROWS.to_arrow(compat_level=pl.CompatLevel.oldest()), body, compression="zstd")
+    return body.getvalue()
+
+
+def avro() -> bytes:
+    kinds = [{"type": "enum", "name": "e", "symbols": ["x"]}, {"type": "fixed", "name": "f", "size": 1}]
+    parts = [{"type": "record", "name": name, "fields": [{"name": name, "type": "int"}]} for name in "ab"]
+    told = {"n": "long", "customer": ["null", "string"], "one": ["null", kinds[0]], "any": [*parts, kinds[1]]}
+    schema = {"type": "record", "name": "r", "fields": [{"name": n, "type": kind} for n, kind in told.items()]}
+    rows = [
+        {"n": 1, "customer": ANN, "one": "x", "any": {"a": 1}},
+        {"n": 2, "customer": "bob", "one": "x", "any": {"b": 1}},
+        {"n": 3, "customer": None, "one": None, "any": b"z"},
+    ]
+    body = io.BytesIO()
+    fastavro.writer(body, schema, rows, codec="deflate", metadata={"by": "us"})
+    return body.getvalue()
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return body.getvalue()
+
+
+NAMES = pa.array([ANN, "bob", None])
+ORDERS = f"""<?xml version="1.0" encoding="ISO-8859-1"?><!DOCTYPE orders><orders xmlns="urn:o" at="noon">
+<!-- {ANN} --><order n="1"><customer>{ANN}</customer></order>
+<order n="2"><customer>böb</customer></order><order n="3"><customer>eve</customer></order></orders>"""
 CSV = f'n,customer\r\n1,{ANN}\r\n\r\n2,"bo\nb"\r\n3,"{ANN}"\r\n4,eve'
 FILES: dict[str, tuple[bytes, Format | None]] = {
     "a.csv": (CSV.encode(), None),
@@ -45,6 +91,13 @@ FILES: dict[str, tuple[bytes, Format | None]] = {
     "a.json": (json.dumps([{"customer": ANN}, {"n": 2, "of": [{"customer": "bob"}]}, 3]).encode(), None),
     "a.log": (f"{ANN} came\n\nbob came\n".encode(), None),
     "a.parquet": (parquet(ROWS), None),
+    "a.arrow": (arrow(NAMES), None),
+    "a.feather": (arrow(NAMES.cast(pa.dictionary(pa.int8(), pa.string()))), None),
+    "a.arrows": (arrow(NAMES, streamed=True), None),
+    "a.orc": (of_orc(), None),
+    "a.avro": (avro(), None),
+    "a.xml": (ORDERS.encode("latin-1"), None),
+    "declared.xml": (f"<o><x><r><customer>{ANN}</customer><r/></r></x><r><c>1</c></r></o>".encode(), Xml("r")),
 }
 
 
@@ -57,7 +110,10 @@ def test_a_file_keeps_all_other_records_as_they_were(key: str) -> None:
     assert rest.body is not None
     assert rest.gone == mine.sum() > 0
     assert read(key, rest.body, form).equals(before.filter(~mine))
-    assert excise(key, rest.body, form=form) == Rest(rest.body)
+    assert excise(key, rest.body, form=form) == Rest(rest.body, others=rest.others)
+    assert rest.others == (~mine).sum()
+    if not key.endswith(".gz"):
+        assert ANN.encode() not in rest.body
 
 
 @pytest.mark.parametrize(
@@ -92,3 +148,35 @@ def test_what_cannot_be_rewritten_goes_whole_and_says_why() -> None:
     told = excise("a.bin", b"\x00" + ANN.encode())
     assert (told.body, told.whole) == (None, "it cannot be read as records")
     assert excise("a.bin", b"\x00bob") == Rest(b"\x00bob")
+
+
+def test_a_member_that_is_named_after_the_subject_goes_with_all_its_records_and_they_are_counted() -> None:
+    rest = excise("a.zip", zipped({f"{ANN}.csv": b"customer\nbob\neve\n", "b.csv": b"customer\neve\n"}))
+    assert (rest.gone, rest.others, rest.whole) == (2, 1, "a member is named after the subject")
+    assert rest.body is not None
+    assert zipfile.ZipFile(io.BytesIO(rest.body)).namelist() == ["b.csv"]
+
+
+NESTED = pa.array([[ANN], ["bob"], []], pa.list_(pa.dictionary(pa.int8(), pa.string())))
+ODD = f"<o><customer>{ANN}</customer><c>2</c><c>3</c></o>".encode()
+PEOPLE = f"customer\n{ANN}\nbob\neve".encode()
+
+
+@pytest.mark.parametrize(
+    ("key", "body"),
+    [
+        ("a.arrow", arrow(NESTED)),
+        ("a.xml", ODD),
+        ("a.xlsx", workbook({"one": [["n", "customer"], [1, ANN]], "two": [["customer"], ["bob"], ["eve"]]})),
+        ("a.zip", zipped({"a.xml": ODD, "b.csv": b"customer\n"})),
+        (
+            "a.zip",
+            zipped({"a.csv": f"customer\n{ANN}\nbob\neve".encode(), "b": b"shut"}).replace(b"shut", b"open"),
+        ),
+    ],
+    ids=["dictionary", "shape", "workbook", "member", "closed"],
+)
+def test_what_cannot_be_rewritten_for_others_tells_how_many_records_are_theirs(key: str, body: bytes) -> None:
+    rest = excise(key, body)
+    assert (rest.body, rest.gone, rest.others) == (None, 1, 2)
+    assert rest.whole
