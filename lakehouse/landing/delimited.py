@@ -63,14 +63,19 @@ def _evenness(text: str, form: Csv) -> tuple[float, int]:
 
 
 def _names(text: str, form: Csv) -> tuple[Sequence[str], int]:
-    """The columns, and where the first record after the header begins."""
+    """The columns, and where the first record after the header begins.
+
+    One without a name among others that have one is called by its number: pandas writes its index so.
+    """
     taken = 0
     for fields, raw in _rows(text, form, whole=True):
         taken += len(raw)
         if fields:
-            if form.header:
-                return fields, taken
-            return form.columns or [f"column_{n}" for n in range(1, len(fields) + 1)], 0
+            numbered = [f"column_{n}" for n in range(1, len(fields) + 1)]
+            if not form.header:
+                return form.columns or numbered, 0
+            named = [name or number for name, number in zip(fields, numbered, strict=True)]
+            return named if any(fields) else fields, taken
     raise Unreadable("no header line")
 
 
