@@ -14,7 +14,7 @@ from sqlglot.optimizer.scope import traverse_scope
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.past import Forgotten, as_of, moment
-from lakehouse.landing import inbox
+from lakehouse.landing import inbox, reconcile
 from lakehouse.layers import raw
 from lakehouse.layers.history import STOOD
 from lakehouse.layers.tables import standing
@@ -73,7 +73,7 @@ def _names(tree: exp.Query) -> Iterator[str]:
 def _frame(lake: Lake, datasets: dict[str, Dataset], written: str) -> pl.LazyFrame:
     name, at, when = written.partition("@")
     layer, _, bare = name.partition(".")
-    of_raw = layer == "refused" or (layer == "landing" and f"landing/{bare}" != inbox.NAME)
+    of_raw = layer == "refused" or (layer == "landing" and f"landing/{bare}" not in (inbox.NAME, reconcile.NAME))
     stored = f"raw/{bare}" if of_raw else f"{layer}/{bare}"
     try:
         table = as_of(lake, stored, moment(when)) if at else lake.open(stored)
