@@ -15,9 +15,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from lakehouse import doctor
+from lakehouse import datasets, doctor
 from lakehouse.cli import main
-from lakehouse.dataset import load
 from lakehouse.doctor import machine
 from lakehouse.engines import spark
 from lakehouse.lake import Lake
@@ -36,7 +35,7 @@ class House:
 
     def found(self, **changes: Any) -> dict[str, doctor.Finding]:
         """The worst finding of each subject."""
-        patient = doctor.Patient(replace(self.settings, **changes), load())
+        patient = doctor.Patient(replace(self.settings, **changes))
         order = ["well", "warning", "fault"]
         return {f.subject: f for f in sorted(doctor.examine(patient), key=lambda f: order.index(f.state))}
 
@@ -108,6 +107,27 @@ def test_a_home_that_cannot_be_written_to_is_named(house: House, monkeypatch: py
     assert "cannot be written to" in house.sole("disk", "fault").seen
 
 
+BROKEN = {
+    "orders = (": "SyntaxError: '(' was never closed (orders.py, line 1)",
+    "import dataframely as dy\nfrom lakehouse.dataset import Dataset\ndataset = Dataset('o', 'o/*', dy.Schema)": (
+        "o: the contract Schema has no primary key"
+    ),
+}
+
+
+@pytest.mark.parametrize("source", BROKEN)
+def test_a_broken_dataset_file_is_named_and_hides_nothing_else(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str
+) -> None:
+    (tmp_path / "orders.py").write_text(source)
+    monkeypatch.setattr(datasets, "__path__", [*datasets.__path__, str(tmp_path)])
+    told = f"lakehouse/datasets/orders.py: {BROKEN[source]}"
+    found = house.sole("datasets", "fault")
+    assert (found.seen, found.mend) == (told, "mend the file")
+    assert {"bucket", "queue", "wiring"} <= {*house.found()}
+    assert told in CliRunner().invoke(main, ["sql", "select 1"]).output.splitlines()
+
+
 def test_a_setting_that_is_missing_is_named_by_its_variable(house: House) -> None:
     assert "LAKEHOUSE_QUEUE_URL" in house.sole("settings", "fault", queue_url=None).seen
 
@@ -144,7 +164,7 @@ def test_a_clock_that_is_off_is_named(house: House, off: int, state: str) -> Non
     def make(service: str, config: Any) -> Any:
         return Late() if service == "sts" else boto3.client(service, config=config)
 
-    found = [*doctor.examine(doctor.Patient(house.settings, load(), make))]
+    found = [*doctor.examine(doctor.Patient(house.settings, make))]
     (clock,) = (f for f in found if f.subject == "clock")
     assert clock.state == state
     assert off <= int(clock.seen.split()[0]) < off + 60
@@ -170,7 +190,7 @@ def test_a_queue_that_is_gone_is_named(house: House) -> None:
 def attributes(house: House, **changed: str) -> Iterator[None]:
     """The queue with other attributes; locally none can be taken away, so the answer is changed."""
     before = doctor.Patient.queue
-    told = before.func(doctor.Patient(house.settings, {}))  # type: ignore[attr-defined]
+    told = before.func(doctor.Patient(house.settings))  # type: ignore[attr-defined]
     doctor.Patient.queue = property(lambda _: {**told, **changed})  # type: ignore[assignment]
     try:
         yield

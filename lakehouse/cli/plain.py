@@ -44,6 +44,7 @@ def told_plainly(error: Exception) -> Failure | None:
     """An error that is no fault of the code, for a person; None if it may be one."""
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from lakehouse.dataset import DeclarationError
     from lakehouse.dynamodb.table import Throttled
     from lakehouse.local.aws import LocalAwsError
     from lakehouse.ml.features import NotYet
@@ -54,6 +55,8 @@ def told_plainly(error: Exception) -> Failure | None:
 
     if isinstance(error, SettingError | Untraceable):
         return Failure(error.what, error.hint)
+    if isinstance(error, DeclarationError):
+        return Failure(f"what is declared cannot be\n{error}", "mend the file")
     if isinstance(error, NotYet | Refused | NotReproducible | LearnerMissing):
         return Failure(str(error), "`lakehouse model list` tells what there is")
     if isinstance(error, ClientError):

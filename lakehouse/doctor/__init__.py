@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lakehouse.dataset import DeclarationError
 from lakehouse.doctor import machine, wiring
 from lakehouse.doctor.finding import Finding, Look, Patient, fault, well
 from lakehouse.dynamodb.table import Throttled
@@ -22,7 +23,7 @@ HERE: dict[str, Look] = {
     "packages": machine.packages,
     "engine": machine.engine,
     "disk": machine.disk,
-    "tables": machine.tables,
+    "datasets": machine.datasets,
 }
 REACH: dict[str, Look] = {"ports": wiring.ports, "credentials": wiring.credentials}
 AWS: dict[str, Look] = {"bucket": wiring.bucket, "queue": wiring.queue, "wiring": wiring.wiring}
@@ -35,6 +36,8 @@ MENDS = {
 def examine(patient: Patient) -> Iterator[Finding]:
     """All findings, one subject after the other, as they are made."""
     here = [f for subject, look in HERE.items() for f in _examined(subject, look, patient)]
+    if declared := not _faulty("datasets", here):
+        here += _examined("tables", machine.tables, patient)
     yield from here
     settings = patient.settings
     missing = [VARIABLES[name] for name in ("bucket", "queue_url") if not getattr(settings, name)]
@@ -49,13 +52,19 @@ def examine(patient: Patient) -> Iterator[Finding]:
             return
     for subject, look in ({} if missing else AWS).items():
         yield from _examined(subject, look, patient)
-    if not any((f.subject, f.state) == ("tables", "fault") for f in here):
+    if declared and not _faulty("tables", here):
         yield from _examined("lag", machine.lag, patient)
+
+
+def _faulty(subject: str, found: list[Finding]) -> bool:
+    return any((f.subject, f.state) == (subject, "fault") for f in found)
 
 
 def _examined(subject: str, look: Look, patient: Patient) -> Iterator[Finding]:
     try:
         yield from look(patient)
+    except DeclarationError as error:
+        yield fault(subject, str(error), "mend the file")
     except ClientError as error:
         told = error.response["Error"]
         mend = MENDS.get(subject, "allow the call by the policy of whoever asks")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from botocore.config import Config
 
-from lakehouse.dataset import Dataset
+from lakehouse.dataset import Dataset, load
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings, client
 
@@ -43,7 +43,6 @@ class Patient:
     """What is to be examined; `make` gives the client of an AWS service."""
 
     settings: Settings
-    datasets: dict[str, Dataset]
     make: Callable[[str, Any], Any] = client
 
     def ask(self, service: str) -> Any:
@@ -52,6 +51,11 @@ class Patient:
     @property
     def lake(self) -> Lake:
         return Lake(self.settings.lake)
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """What is declared. Raises `DeclarationError`."""
+        return load()
 
     @cached_property
     def queue(self) -> dict[str, str]:

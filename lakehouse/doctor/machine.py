@@ -11,6 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from lakehouse import model
 from lakehouse.doctor.finding import Finding, Patient, fault, warning, well
 from lakehouse.dynamodb.sync import items_of
 from lakehouse.engines import EngineFailed, spark
@@ -88,6 +89,12 @@ def _writable(folder: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def datasets(patient: Patient) -> Iterator[Finding]:
+    models = model.load()
+    model.check(models, patient.datasets)
+    yield well("datasets", f"{len(patient.datasets)} declared, and {len(models)} models")
 
 
 def tables(patient: Patient) -> Iterator[Finding]:
