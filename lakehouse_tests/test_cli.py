@@ -74,6 +74,15 @@ def test_sql_prints_a_table_or_csv(lake: Lake) -> None:
     assert "│ UA" in ask(query).output
 
 
+def test_bytes_are_written_in_base64_and_what_csv_has_no_word_for_is_told(lake: Lake) -> None:
+    rows = pl.DataFrame({"held": [b"\x00\xff"], "parts": [["a", "b"]]})
+    lake.ensure("cleaned/documents", rows.schema).append(rows)
+    assert answer("select * from cleaned.documents") == [{"held": "AP8=", "parts": ["a", "b"]}]
+    assert ask("select held from cleaned.documents", "--format", "csv").output == "held\nAP8=\n"
+    told = ask("select * from cleaned.documents", "--format", "csv").output.splitlines()
+    assert told == ["Error: CSV format does not support nested data", "Hint: take --format json or parquet"]
+
+
 def test_sql_writes_parquet_into_a_pipe_and_not_onto_a_terminal(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,7 +112,17 @@ def sql(query: str | None, shape: str) -> None:
     elif shape == "parquet":
         result.write_parquet(sys.stdout.buffer)
     else:
-        click.echo(result.write_csv() if shape == "csv" else result.write_json(), nl=shape == "json")
+        spelled = result.with_columns(pl.col(pl.Binary).bin.encode("base64"))
+        click.echo(_written(spelled, shape), nl=shape == "json")
+
+
+def _written(rows: Any, shape: str) -> str:
+    from polars.exceptions import ComputeError
+
+    try:
+        return str(rows.write_csv() if shape == "csv" else rows.write_json())
+    except ComputeError as error:
+        raise Failure(str(error).partition("\n")[0], "take --format json or parquet") from error
 
 
 @click.command()
