@@ -27,7 +27,7 @@ from lakehouse.settings import Settings
 
 @dataclass
 class House:
-    """What `deploy/landing.yaml` makes: bucket, topic, queue and dead letters, in a hurry."""
+    """What `deploy/lakehouse.yaml` makes: bucket, topic, queue and dead letters, in a hurry."""
 
     settings: Settings
     topic: str
@@ -85,6 +85,16 @@ def test_a_house_in_order_has_no_finding(house: House) -> None:
     assert {f.state for f in found.values()} == {"well"}
     assert {"python", "packages", "disk", "tables", "settings", "ports", "credentials", "clock"} <= {*found}
     assert {"bucket", "queue", "dead letters", "topic", "wiring", "lag"} <= {*found}
+
+
+def test_a_house_as_the_template_makes_it_has_no_finding_and_a_topic_is_told_once(house: House) -> None:
+    clients = (boto3.client(name) for name in ("cloudformation", "sqs", "s3"))
+    made = aws.deploy(*clients, bucket=f"{house.settings.bucket}-made")
+    urls = {"queue_url": made["QueueUrl"], "dead_letter_url": made["DeadLetterQueueUrl"]}
+    fresh = replace(house.settings, bucket=made["LandingBucket"], **urls)
+    found = [*doctor.examine(doctor.Patient(fresh))]
+    assert [f for f in found if f.state != "well"] == []
+    assert [f.subject for f in found].count("topic") == 1
 
 
 def test_another_python_or_package_than_asked_for_is_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +160,14 @@ def test_missing_credentials_are_named(house: House, monkeypatch: pytest.MonkeyP
     finding = house.sole("credentials", "fault")
     assert "Unable to locate credentials" in finding.seen
     assert "AWS_PROFILE" in finding.mend
+
+
+def test_a_region_that_is_missing_is_named(house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    assert "AWS_DEFAULT_REGION" in house.sole("region", "fault").mend
 
 
 @pytest.mark.parametrize(("off", "state"), [(120, "warning"), (900, "fault")])
@@ -227,6 +245,13 @@ def test_a_topic_that_is_gone_is_named(house: House) -> None:
     assert house.topic in house.found()["topic"].seen
 
 
+def test_an_alert_topic_that_is_gone_is_named(house: House) -> None:
+    topic = boto3.client("sns").create_topic(Name=f"{house.settings.bucket}-alerts")["TopicArn"]
+    assert house.found(alert_topic=topic)["alerts"].state == "well"
+    boto3.client("sns").delete_topic(TopicArn=topic)
+    assert "LAKEHOUSE_ALERT_TOPIC_ARN" in house.sole("alerts", "fault", alert_topic=topic).mend
+
+
 def test_a_bucket_that_tells_nobody_or_not_of_removals_is_named(house: House) -> None:
     wire(house)
     assert "no event of a new object" in house.sole("wiring", "fault").seen
@@ -271,7 +296,7 @@ def test_the_command_prints_each_finding_and_ends_with_one_where_there_is_a_faul
     told = CliRunner().invoke(main, ["doctor"])
     assert told.exit_code == 1
     assert "✗ settings      not set: LAKEHOUSE_QUEUE_URL\n" in told.output
-    assert "→ deploy deploy/landing.yaml" in told.output
+    assert "→ deploy deploy/lakehouse.yaml" in told.output
     monkeypatch.setenv("LAKEHOUSE_QUEUE_URL", str(house.settings.queue_url))
     found = CliRunner().invoke(main, ["doctor", "--json"])
     assert found.exit_code == 0

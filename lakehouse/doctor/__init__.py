@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from lakehouse.dataset import DeclarationError
 from lakehouse.doctor import machine, wiring
@@ -27,9 +27,12 @@ HERE: dict[str, Look] = {
 }
 REACH: dict[str, Look] = {"ports": wiring.ports, "credentials": wiring.credentials}
 AWS: dict[str, Look] = {"bucket": wiring.bucket, "queue": wiring.queue, "wiring": wiring.wiring}
+ALERTS = "set LAKEHOUSE_ALERT_TOPIC_ARN to a topic that stands, or unset it"
+REGION = "set AWS_DEFAULT_REGION, or AWS_PROFILE to one that names it; locally: `lakehouse up`"
 MENDS = {
     "ports": wiring.UP,
     "credentials": "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_DEFAULT_REGION",
+    "alerts": ALERTS,
 } | dict.fromkeys(AWS, wiring.TEMPLATE)
 
 
@@ -52,6 +55,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
             return
     for subject, look in ({} if missing else AWS).items():
         yield from _examined(subject, look, patient)
+    yield from _examined("alerts", wiring.alerts, patient)
     if declared and not _faulty("tables", here):
         yield from _examined("lag", machine.lag, patient)
 
@@ -65,6 +69,8 @@ def _examined(subject: str, look: Look, patient: Patient) -> Iterator[Finding]:
         yield from look(patient)
     except DeclarationError as error:
         yield fault(subject, str(error), "mend the file")
+    except NoRegionError as error:
+        yield fault("region", str(error), REGION)
     except ClientError as error:
         told = error.response["Error"]
         mend = MENDS.get(subject, "allow the call by the policy of whoever asks")
