@@ -82,21 +82,23 @@ def sql(query: str | None, shape: str) -> None:
     """
     import polars as pl
 
+    from lakehouse import model
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
     from lakehouse.query import QueryError, ask, columns
 
     if shape == "parquet" and sys.stdout.isatty():
         raise Failure("Parquet is not for a terminal", "send it into a file: … --format parquet > rows.parquet")
-    settings, datasets = Settings.load(), load()
+    settings, datasets, models = Settings.load(), load(), model.load()
     lake = Lake(settings.lake)
     if query is None:
         from lakehouse import prompt
 
-        prompt.run(partial(ask, lake, datasets), columns(lake, datasets), settings.home)
+        execute = partial(ask, lake, datasets, models=models)
+        prompt.run(execute, partial(columns, lake, datasets, models), settings.home)
         return
     try:
-        result = ask(lake, datasets, query)
+        result = ask(lake, datasets, query, models)
     except QueryError as error:
         raise Failure(str(error), error.hint) from error
     if shape == "table":
