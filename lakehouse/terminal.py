@@ -10,7 +10,12 @@ import polars as pl
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+CELL = 40
+"""Columns of text of one cell; what is longer is cut."""
+GAP = 3
+"""What stands between two cells."""
 WIDE = 160
 """Columns of text where nothing tells the width: a file or a pipe."""
 
@@ -32,29 +37,43 @@ def table(title: str, rows: pl.DataFrame, limit: int, note: str = "") -> None:
     count = f"{len(rows):,} row{'' if len(rows) == 1 else 's'}"
     out.print(f"[bold]{title}[/]  {count}" + (f"  [dim]{note}[/]" if note else ""))
     if len(rows):
-        out.print(_grid(rows.head(limit)))
+        grid, left_out = _grid(rows.head(limit), out.width)
+        out.print(grid)
+        if left_out:
+            out.print(f"  [dim]… and {left_out} more column{'' if left_out == 1 else 's'}[/]")
     if len(rows) > limit:
         out.print(f"  [dim]… and {len(rows) - limit:,} more[/]")
     out.print()
 
 
-def _grid(rows: pl.DataFrame) -> Table:
+def _grid(rows: pl.DataFrame, width: int) -> tuple[Table, int]:
+    """One line a row: as many columns as there is room for, and how many there are beyond."""
     told = [c for c in rows.columns if rows[c].null_count() < len(rows)] or rows.columns
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    grid, shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1)), list[list[Text]]()
     for name in told:
-        grid.add_column(name, justify="right" if rows[name].dtype.is_numeric() else "left", overflow="fold")
-    for row in rows.select(told).iter_rows():
-        grid.add_row(*(_cell(value) for value in row))
-    return grid
+        cells = [_cell(value) for value in (name, *rows[name])]
+        width -= max(cell.cell_len for cell in cells) + GAP
+        if width < 0 and shown:
+            break
+        grid.add_column(cells[0], justify="right" if rows[name].dtype.is_numeric() else "left", no_wrap=True)
+        shown.append(cells[1:])
+    for row in zip(*shown, strict=True):
+        grid.add_row(*row)
+    return grid, len(told) - len(shown)
 
 
-def _cell(value: object) -> str:
-    text = "" if value is None else plain(value) if isinstance(value, datetime | date) else str(value)
-    return text.replace("[", "\\[")
+def _cell(value: object) -> Text:
+    """A value on one line, cut if it is long."""
+    told = "" if value is None else plain(value) if isinstance(value, datetime | date | bytes) else str(value)
+    text = Text(" ".join(told.split()))
+    text.truncate(CELL, overflow="ellipsis")
+    return text
 
 
 def plain(value: Any) -> str:
     """What JSON has no word for."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds" if value.microsecond else "seconds").replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
     return value.isoformat() if isinstance(value, date) else str(value)

@@ -162,7 +162,9 @@ def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
         return
     for step in steps:
         title = f"{step.table} @{step.version}"
-        terminal.table(title, step.rows, rows, f"by {', '.join(step.by)}" if step.by else "the whole table")
+        first = [c for c in dict.fromkeys([*step.by, *way.RECORD]) if c in step.rows.columns]
+        found = step.rows.select(*first, *(c for c in step.rows.columns if c not in first))
+        terminal.table(title, found, rows, f"by {', '.join(step.by)}" if step.by else "the whole table")
 
 
 @click.command()
