@@ -54,6 +54,15 @@ def test_a_served_row_leads_to_its_records_their_objects_versions_and_events(wal
     assert len(hour["cleaned/flights"]) == 3
 
 
+def test_a_refused_record_leads_to_its_object_and_event(walked: Road) -> None:
+    found = steps(walked, "quarantine.flights", "_record=3")
+    assert [*found] == ["quarantine/flights", "raw/flights", "landing/flights", "landing/inbox"]
+    (refused,), (record,) = found["quarantine/flights"], found["raw/flights"]
+    assert refused["_rules"] == "arr_delay|dtype"
+    assert (record["_object"], record["_record"], record["carrier"]) == ("flights/2.csv", 3, "DL")
+    assert {e["key"] for e in found["landing/inbox"]} == {"flights/2.csv"}
+
+
 def test_only_the_upstream_rows_of_that_key_are_told(walked: Road) -> None:
     found = steps(walked, "serving.carrier_punctuality", "carrier=AA")
     assert {r["carrier"] for r in found["cleaned/flights"]} == {"AA"}
@@ -90,7 +99,8 @@ def test_an_object_that_no_dataset_claims_leads_to_its_event_and_no_further(walk
 
 
 ASTRAY = [
-    (["nothing", "a=1"], "no table nothing"),
+    (["nothing", "a=1"], "no table nothing that can be followed"),
+    (["raw.flights", "_record=1"], "no table raw.flights that can be followed"),
     (["carrier_punctuality", "carrier=ZZ"], "serving/carrier_punctuality has no row with carrier=ZZ"),
     (["carrier_punctuality", "colour=red"], "serving/carrier_punctuality has no column colour"),
     (["aircraft", "tailnum="], "serving/aircraft has no row with tailnum="),
