@@ -3,12 +3,14 @@
 import json
 import os
 import re
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import boto3
+import click
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
@@ -43,7 +45,7 @@ def ask(query: str, *options: str) -> Result:
 
 
 def answer(query: str) -> list[dict[str, object]]:
-    found = ask(query, "--format", "json")
+    found = ask(query, "--json")
     assert found.exit_code == 0, found.output
     return list(json.loads(found.output))
 
@@ -202,6 +204,33 @@ def test_verify_lists_differences_and_repairs_them(house: Road) -> None:
     assert "carrier_punctuality: 0 differences" in run("verify", "carrier_punctuality")
 
 
+def test_get_before_the_first_publish_says_so(empty_house: Road) -> None:
+    told = run("get", "carrier_punctuality", "carrier=AA", code=1)
+    assert told.startswith("Error: nothing of carrier_punctuality is published yet\nHint: `lakehouse status`")
+
+
+@pytest.mark.parametrize("command", [["up"], ["sql"], ["dashboard", "--no-open"]], ids=lambda words: words[0])
+def test_a_home_that_cannot_be_made_is_told(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_HOME", "/proc/nope")
+    monkeypatch.delenv("LAKEHOUSE_LAKE", raising=False)
+    what, hint = refused(*command)
+    assert "'/proc/nope" in what
+    assert "LAKEHOUSE_HOME" in hint
+
+
+def leaves(group: click.Group, *way: str) -> Iterator[tuple[str, click.Command]]:
+    for name, one in group.commands.items():
+        if isinstance(one, click.Group):
+            yield from leaves(one, *way, name)
+        else:
+            yield " ".join([*way, name]), one
+
+
+def test_every_command_that_ends_takes_json() -> None:
+    lacking = {name for name, one in leaves(main) if not any("--json" in p.opts for p in one.params)}
+    assert lacking == {"up", "demo"}
+
+
 ASKING = [
     ("status",),
     ("get", "carrier_punctuality", "carrier=AA"),
@@ -249,7 +278,7 @@ def test_a_bucket_queue_or_table_that_is_missing_is_told(house: Road, monkeypatc
     monkeypatch.setenv("LAKEHOUSE_LANDING_BUCKET", "no-such-bucket")
     monkeypatch.setenv("LAKEHOUSE_QUEUE_URL", house.queue.url + "-no")
     monkeypatch.setenv("LAKEHOUSE_TABLE_PREFIX", "no-such-")
-    for command in ASKING[:4]:
+    for command in [ASKING[0], *ASKING[2:4]]:
         what, why, _ = refused(*command)
         assert what.startswith("Error: AWS refused ")
         assert ": " in why
@@ -320,6 +349,8 @@ def test_what_a_command_prints_for_a_person_it_prints_as_json_too(house: Road, t
         "version": back["version"] + 1,
     }
     assert json.loads(run("env", "--json")) == {"AWS_REGION": "moon-1"}
+    assert json.loads(run("get", "carrier_punctuality", "carrier=AA", "--json"))["carrier"] == "AA"
+    assert json.loads(run("infer", "airlines/", "--json"))["file"] == run("infer", "airlines/")
 
 
 def test_an_error_is_coloured_on_a_terminal_only(house: Road) -> None:

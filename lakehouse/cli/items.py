@@ -15,7 +15,8 @@ from lakehouse.settings import Settings
 @click.command()
 @click.argument("table")
 @click.argument("key", nargs=-1, required=True)
-def get(table: str, key: tuple[str, ...]) -> None:
+@AS_JSON
+def get(table: str, key: tuple[str, ...], as_json: bool) -> None:
     """One item from DynamoDB: `lakehouse get carrier_punctuality carrier=UA`."""
     from lakehouse.dynamodb.sync import items_of
 
@@ -23,10 +24,14 @@ def get(table: str, key: tuple[str, ...]) -> None:
     wanted = dict(part.partition("=")[::2] for part in key)
     if set(wanted) != set(serving.keys):
         raise Failure(f"the key of {table} is {', '.join(serving.keys)}", "name each as column=value")
-    item = items_of(settings, serving).get(wanted, serving.keys)
+    items = items_of(settings, serving)
+    try:
+        item = items.get(wanted, serving.keys)
+    except items.client.exceptions.ResourceNotFoundException as error:
+        raise Failure(f"nothing of {table} is published yet", "`lakehouse status` tells how far it is") from error
     if item is None:
         raise Failure(f"no item {wanted} in {table}", "`lakehouse status` tells whether it lags")
-    click.echo(json.dumps(item, default=str, indent=2))
+    click.echo(json.dumps(item, default=str, indent=None if as_json else 2))
 
 
 @click.command()

@@ -71,16 +71,18 @@ def redrive(as_json: bool) -> None:
 
 @click.command()
 @click.argument("prefix")
-def infer(prefix: str) -> None:
+@AS_JSON
+def infer(prefix: str, as_json: bool) -> None:
     """Print a dataset file for what landed below PREFIX; save it as lakehouse/datasets/NAME.py."""
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
     from lakehouse.layers import inferred
 
     try:
-        click.echo(inferred.infer(Lake(Settings.load().lake), prefix, load()), nl=False)
+        file = inferred.infer(Lake(Settings.load().lake), prefix, load())
     except inferred.Nothing as error:
         raise Failure(str(error), "`lakehouse status` names the raw tables") from error
+    click.echo(json.dumps({"prefix": prefix, "file": file}) if as_json else file, nl=as_json)
 
 
 @click.group()

@@ -46,17 +46,19 @@ def list_models(name: str | None, as_json: bool) -> None:
 @click.argument("version")
 @click.option("--file", type=click.Path(dir_okay=False, path_type=Path), help="Write it there instead.")
 @MODEL
-def show_model(version: str, file: Path | None, name: str | None) -> None:
+@AS_JSON
+def show_model(version: str, file: Path | None, name: str | None, as_json: bool) -> None:
     """The model card of a version, as Markdown."""
     from lakehouse.ml import registry
 
     lake, model = _model(name)
     card = registry.version(lake, model.name, version).card
     if file is None:
-        click.echo(card)
+        click.echo(json.dumps({"id": version, "card": card}) if as_json else card)
         return
     file.write_text(card, encoding="utf-8")
-    click.echo(f"the card of {version} is in {file}")
+    told = {"id": version, "file": str(file)}
+    click.echo(json.dumps(told) if as_json else f"the card of {version} is in {file}")
 
 
 @models.command(name="train")
@@ -122,7 +124,8 @@ def reproduce_model(version: str, name: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("values", nargs=-1, required=True)
 @MODEL
-def predict(values: tuple[str, ...], name: str | None) -> None:
+@AS_JSON
+def predict(values: tuple[str, ...], name: str | None, as_json: bool) -> None:
     """The champion's answer for the newest row with these values: `lakehouse predict flight=1545 carrier=UA`."""
     from lakehouse.ml import scoring
 
@@ -131,7 +134,7 @@ def predict(values: tuple[str, ...], name: str | None) -> None:
     if unknown := set(wanted) - set(model.key):
         hint = f"name {', '.join(model.key)} as column=value"
         raise Failure(f"{', '.join(sorted(unknown))} is not in the key", hint)
-    click.echo(json.dumps(scoring.ask(lake, model, wanted), default=str, indent=2))
+    click.echo(json.dumps(scoring.ask(lake, model, wanted), default=str, indent=None if as_json else 2))
 
 
 def _model(name: str | None) -> tuple[Any, Any]:

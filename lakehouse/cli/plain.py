@@ -65,6 +65,8 @@ def told_plainly(error: Exception) -> Failure | None:
     if isinstance(error, BotoCoreError | Throttled):
         away = "`lakehouse up` in another terminal starts a local AWS; another is found by the AWS_… variables"
         return Failure(f"AWS cannot be reached\n{error}", away)
+    if isinstance(error, OSError) and error.filename:
+        return Failure(str(error), "LAKEHOUSE_HOME and LAKEHOUSE_LAKE say where state and tables lie")
     if isinstance(error, LocalAwsError):
         what, _, log = str(error).partition("\n")
         return Failure(f"{what}\n{log.strip()}", "the whole log is in LAKEHOUSE_HOME, .lakehouse if it is not set")

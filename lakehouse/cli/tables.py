@@ -74,6 +74,7 @@ def status(as_json: bool) -> None:
 @click.command()
 @click.argument("query", required=False)
 @click.option("--format", "shape", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
+@click.option("--json", "shape", flag_value="json", help="As --format json.")
 def sql(query: str | None, shape: str) -> None:
     """Ask the lake, in polars SQL: `select * from cleaned.flights limit 5`. Without a query: a prompt.
 

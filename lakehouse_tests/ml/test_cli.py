@@ -39,12 +39,13 @@ def test_a_person_trains_promotes_shows_reproduces_asks_and_rolls_back(lake: Lak
     again = json.loads(typed("model", "promote", version, "--json").output)
     assert again == {"champion": version, "already": True}
     assert "## Limits" in typed("model", "show", version).output
+    assert "## Limits" in json.loads(typed("model", "show", version, "--json").output)["card"]
     card = Path(lake.root, "card.md")
     assert "is in" in typed("model", "show", version, "--file", str(card)).output
     assert card.read_text() == registry.version(lake, "delay_risk", version).card
     assert "the same" in typed("model", "reproduce", version).output
     assert json.loads(typed("model", "reproduce", version, "--json").output)["same"] is True
-    answer = json.loads(typed("predict", "carrier=UA").output)
+    answer = json.loads(typed("predict", "carrier=UA", "--json").output)
     assert answer["model"] == version
     assert "not in the key" in typed("predict", "colour=red").output
     assert "no earlier champion" in typed("model", "rollback").output
