@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from rich import box
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    import polars as pl
 
 CELL = 40
 """Columns of text of one cell; what is longer is cut."""
@@ -27,8 +33,49 @@ def console() -> Console:
 
 def busy(what: str) -> AbstractContextManager[object]:
     """Says on a terminal's standard error that something goes on, for as long as it does."""
+    if isinstance(sys.stdout, _Watched):
+        sys.stdout.end()
     out = Console(stderr=True)
-    return out.status(f"{what} …") if out.is_terminal else nullcontext()
+    return _spinner(what, out, redirect_stdout=sys.stdout.isatty()) if out.is_terminal else nullcontext()
+
+
+@contextmanager
+def patience(what: str) -> Iterator[None]:
+    """As `busy`, but only until something is printed, or until `busy` says it better."""
+    out = Console(stderr=True)
+    if not out.is_terminal:
+        yield
+        return
+    watched = _Watched(_spinner(what, out, redirect_stdout=False))
+    try:
+        yield
+    finally:
+        watched.end()
+
+
+class _Watched:
+    """Standard output, until the first word goes there: before it, the spinner is taken away."""
+
+    def __init__(self, spinner: Live) -> None:
+        self.out, self.spinner = sys.stdout, spinner
+        sys.stdout = self
+        spinner.start()
+
+    def end(self) -> None:
+        self.spinner.stop()
+        sys.stdout = self.out if sys.stdout is self else sys.stdout
+
+    def write(self, text: str) -> int:
+        self.end()
+        return self.out.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.out, name)
+
+
+def _spinner(what: str, out: Console, *, redirect_stdout: bool) -> Live:
+    spinner = Spinner("dots", f"{what} …")
+    return Live(spinner, console=out, transient=True, redirect_stdout=redirect_stdout, refresh_per_second=12)
 
 
 def table(title: str, rows: pl.DataFrame, limit: int, note: str = "") -> None:

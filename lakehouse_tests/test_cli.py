@@ -218,6 +218,18 @@ def test_a_home_that_cannot_be_made_is_told(command: list[str], monkeypatch: pyt
     assert "LAKEHOUSE_HOME" in hint
 
 
+def test_a_shell_completes_commands_and_their_options() -> None:
+    def completed(words: str) -> set[str]:
+        told = {"_LAKEHOUSE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        found = CliRunner().invoke(main, prog_name="lakehouse", env=told)
+        return {line.partition(",")[2] for line in found.output.splitlines()}
+
+    assert completed("lakehouse re") == {"reconcile", "redrive", "restore", "resume"}
+    assert completed("lakehouse model pro") == {"promote"}
+    assert completed("lakehouse sql --f") == {"--format"}
+    assert completed("lakehouse sql --format p") == {"parquet"}
+
+
 def leaves(group: click.Group, *way: str) -> Iterator[tuple[str, click.Command]]:
     for name, one in group.commands.items():
         if isinstance(one, click.Group):

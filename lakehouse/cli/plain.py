@@ -26,11 +26,17 @@ class Failure(click.ClickException):
 
 
 class Plain(click.Group):
-    """Commands that end with what, why and what to do where AWS is not there, or not as the settings say."""
+    """Commands that end with what, why and what to do where AWS is not there, or not as the settings say.
+
+    Until a command prints something, the terminal shows that it is at work.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
+        from lakehouse import terminal
+
         try:
-            return super().invoke(ctx)
+            with terminal.patience("working"):
+                return super().invoke(ctx)
         except Exception as error:
             if told := told_plainly(error):
                 raise told from error
