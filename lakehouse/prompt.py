@@ -81,7 +81,9 @@ def _list(tables: Mapping[str, Mapping[str, object]], name: str) -> None:
         terminal.console().print(f"no table {name}; \\d lists them", style="red", markup=False)
     elif name:
         columns = [(column, str(kind)) for column, kind in tables[name].items()]
-        terminal.table(name, pl.DataFrame(columns, schema=["column", "type"], orient="row"), len(columns))
+        told = pl.DataFrame(columns, schema=["column", "type"], orient="row")
+        terminal.table(name, told, len(columns), what="column")
     else:
         rows = [(table, len(columns)) for table, columns in tables.items()]
-        terminal.table("", pl.DataFrame(rows, schema=["table", "columns"], orient="row"), len(rows))
+        told = pl.DataFrame(rows, schema=["table", "columns"], orient="row")
+        terminal.table("", told, len(rows), what="table")

@@ -78,10 +78,10 @@ def _spinner(what: str, out: Console, *, redirect_stdout: bool) -> Live:
     return Live(spinner, console=out, transient=True, redirect_stdout=redirect_stdout, refresh_per_second=12)
 
 
-def table(title: str, rows: pl.DataFrame, limit: int, note: str = "") -> None:
-    """The first rows below a title, and how many there are in all."""
+def table(title: str, rows: pl.DataFrame, limit: int, note: str = "", what: str = "row") -> None:
+    """The first rows below a title, and how many there are in all. `what`: one of them."""
     out = console()
-    count = f"{len(rows):,} row{'' if len(rows) == 1 else 's'}"
+    count = f"{len(rows):,} {what}{'' if len(rows) == 1 else 's'}"
     out.print(f"[bold]{title}[/]  {count}" + (f"  [dim]{note}[/]" if note else ""))
     if len(rows):
         grid, left_out = _grid(rows.head(limit), out.width)

@@ -85,6 +85,17 @@ def test_bytes_are_written_in_base64_and_what_csv_has_no_word_for_is_told(lake: 
     assert told == ["Error: CSV format does not support nested data", "Hint: take --format json or parquet"]
 
 
+def test_sql_from_a_pipe_is_read_from_there(lake: Lake) -> None:
+    query = "select carrier\nfrom cleaned.airlines\nwhere carrier = 'UA';\n"
+    assert CliRunner().invoke(main, ["sql", "--format", "csv"], input=query).output == "carrier\nUA\n"
+    assert "│ UA" in CliRunner().invoke(main, ["sql"], input=query).output
+
+
+def test_a_number_of_rows_below_none_is_refused(lake: Lake) -> None:
+    assert "-1 is not in the range x>=0" in run("trace", "airlines", "carrier=AA", "--rows", "-1", code=2)
+    assert "-1 is not in the range x>=0" in run("quarantine", "list", "--limit", "-1", code=2)
+
+
 def test_sql_writes_parquet_into_a_pipe_and_not_onto_a_terminal(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +183,9 @@ def test_status_tells_rows_versions_lag_and_items(house: Road) -> None:
     told = json.loads(run("status", "--json"))
     assert told["queue"] == {"waiting": 0, "in_flight": 0, "dead": None}
     assert told["tables"]["cleaned/flights"]["rows"] == 3
+    raw.open_raw(house.lake, "planes")
+    (asked,) = answer("select count(*) as n from raw.flights")
+    assert told["tables"]["raw/flights"]["rows"] == asked["n"]
     assert {t["lag"] for t in [*told["tables"].values(), *told["dynamodb"].values()]} == {0}
     assert told["dynamodb"]["carrier_punctuality"]["items"] == 2
     house.announce("flights/1.csv")
@@ -209,7 +223,7 @@ def test_get_before_the_first_publish_says_so(empty_house: Road) -> None:
     assert told.startswith("Error: nothing of carrier_punctuality is published yet\nHint: `lakehouse status`")
 
 
-@pytest.mark.parametrize("command", [["up"], ["sql"], ["dashboard", "--no-open"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("command", [["up"], ["dashboard", "--no-open"]], ids=lambda words: words[0])
 def test_a_home_that_cannot_be_made_is_told(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAKEHOUSE_HOME", "/proc/nope")
     monkeypatch.delenv("LAKEHOUSE_LAKE", raising=False)
@@ -308,12 +322,12 @@ def test_a_missing_setting_is_called_by_its_variable(name: str) -> None:
 def test_reconcile_announces_what_no_event_told(house: Road) -> None:
     assert "flights: 0 objects" in run("reconcile", "flights")
     house.bucket.client.delete_object(Bucket=house.bucket.name, Key="flights/1.csv")
-    assert "flights: 1 objects" in run("reconcile")
+    assert "flights: 1 object announced" in run("reconcile")
     assert "no dataset nothing" in run("reconcile", "nothing", code=1)
 
 
 def test_a_refused_record_is_listed_shown_and_sent_again(house: Road) -> None:
-    assert "flights/2.csv#3  arr_delay|dtype" in run("quarantine", "list", "flights")
+    assert run("quarantine", "list", "flights").endswith("flights/2.csv#3  arr_delay|dtype\nflights: 1 record\n")
     assert "DL" in run("quarantine", "show", "flights/2.csv#3")
     assert "flights: 1 sent again" in run("quarantine", "replay", "flights/2.csv#3")
     assert "nothing to send" in run("quarantine", "replay", "airlines")
@@ -334,7 +348,7 @@ def test_redrive_moves_dead_letters_back(house: Road, monkeypatch: pytest.Monkey
     dead = house.queue.client.create_queue(QueueName=f"{house.bucket.name}-dead")["QueueUrl"]
     monkeypatch.setenv("LAKEHOUSE_DEAD_LETTER_QUEUE_URL", dead)
     house.queue.client.send_message(QueueUrl=dead, MessageBody="{}")
-    assert "1 messages moved back" in run("redrive")
+    assert "1 message moved back" in run("redrive")
     assert house.queue.depth().waiting == 1
 
 
@@ -385,6 +399,13 @@ def test_every_command_tells_its_use(command: str) -> None:
     assert "Usage" in run(command, "--help")
 
 
+@pytest.mark.parametrize("group", [[], ["model"], ["quarantine"]], ids=lambda words: "".join(words) or "all")
+def test_help_tells_the_whole_sentence_of_each_command(group: list[str]) -> None:
+    listed = run(*group, "--help").partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
+
+
 def test_restore_holds_a_table_until_it_is_resumed(house: Road) -> None:
     land(house, {"flights/3.csv": sample.flights(("UA", 7, 1))})
     house.announce("flights/3.csv")
@@ -409,7 +430,7 @@ def test_raw_is_not_put_back_where_it_could_not_be_read_again(house: Road) -> No
     house.hops()
     house.bucket.client.delete_object(Bucket=house.bucket.name, Key="flights/3.csv")
     told = run("restore", "raw.flights", "--to", str(version), code=1)
-    assert "1 objects that were read since are gone from the bucket, flights/3.csv among them" in told
+    assert "gone from the bucket: 1 object read since, flights/3.csv among them" in told
     house.bucket.put("flights/3.csv", sample.flights(("UA", 7, 1)))
     assert "stands as in version" in run("restore", "raw.flights", "--to", str(version))
 

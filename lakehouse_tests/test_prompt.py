@@ -75,5 +75,13 @@ def test_a_table_that_comes_while_the_prompt_stands_is_listed(
 def test_tables_and_their_columns_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert typed(tmp_path, "\\d\r\\d cleaned.airlines\r\\d nothing\r") == []
     told = capsys.readouterr().out
-    for word in ("cleaned.airlines", "serving.spent", "carrier", "String", "no table nothing; \\d lists them"):
+    for word in (
+        "cleaned.airlines",
+        "serving.spent",
+        "carrier",
+        "String",
+        "no table nothing; \\d lists them",
+        "2 columns",
+        "2 tables",
+    ):
         assert word in told

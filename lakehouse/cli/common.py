@@ -12,6 +12,10 @@ from lakehouse.settings import Settings
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def landing_bucket() -> Any:
     from lakehouse.landing.objects import Bucket
     from lakehouse.settings import client

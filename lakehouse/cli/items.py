@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from lakehouse.cli.common import AS_JSON, serving_named
+from lakehouse.cli.common import AS_JSON, counted, serving_named
 from lakehouse.cli.plain import Failure
 from lakehouse.settings import Settings
 
@@ -56,7 +56,9 @@ def verify(table: str | None, repair: bool, as_json: bool) -> None:
         told[serving.name] = [vars(one) for one in found]
         if as_json:
             continue
-        click.echo(f"{serving.name}: {len(found)} differences{' (repaired)' if found and repair else ''}")
+        click.echo(
+            f"{serving.name}: {counted(len(found), 'difference')}{' (repaired)' if found and repair else ''}"
+        )
         for one in found[:20]:
             click.echo(f"  {one.key}: table {one.row}, item {one.item}")
     if as_json:

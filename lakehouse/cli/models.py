@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from lakehouse.cli.common import AS_JSON
-from lakehouse.cli.plain import Failure
+from lakehouse.cli.plain import Failure, Told
 from lakehouse.settings import Settings
 
 
-@click.group(name="model")
+@click.group(name="model", cls=Told)
 def models() -> None:
     """What was learned: its versions, who is champion, and back again."""
 

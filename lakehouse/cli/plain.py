@@ -8,6 +8,9 @@ import click
 
 from lakehouse.settings import SettingError
 
+SENTENCE = 200
+"""Characters; the help of a command has no longer first sentence."""
+
 
 class Failure(click.ClickException):
     """An error for a person: what, perhaps why on a line of its own, and what to do."""
@@ -25,7 +28,17 @@ class Failure(click.ClickException):
         click.echo("\n".join(line for line in told if line), file=file, err=file is None)
 
 
-class Plain(click.Group):
+class Told(click.Group):
+    """A group whose help tells the whole first sentence of each command, on as many lines as it needs."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, one.get_short_help_str(SENTENCE)) for name, one in sorted(self.commands.items())]
+            )
+
+
+class Plain(Told):
     """Commands that end with what, why and what to do where AWS is not there, or not as the settings say.
 
     Until a command prints something, the terminal shows that it is at work.
