@@ -94,7 +94,7 @@ def _writable(folder: Path) -> bool:
 def datasets(patient: Patient) -> Iterator[Finding]:
     models = model.load()
     model.check(models, patient.datasets)
-    yield well("datasets", f"{len(patient.datasets)} declared, and {len(models)} models")
+    yield well("datasets", f"{len(patient.datasets)} declared; models: {len(models)}")
 
 
 def tables(patient: Patient) -> Iterator[Finding]:
