@@ -234,9 +234,19 @@ class Dataset:
 
 def load(package: str = "lakehouse.datasets") -> dict[str, Dataset]:
     """Every module of `package` that has a `dataset`, by name. Raises `DeclarationError` where two disagree."""
-    root = importlib.import_module(package)
-    modules = [importlib.import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(root.__path__)]
-    return check([m.dataset for m in modules if hasattr(m, "dataset")])
+    return check([m.dataset for m in declaring(package) if hasattr(m, "dataset")])
+
+
+def declaring(package: str) -> list[Any]:
+    """The modules of a package that people add files to. Raises `DeclarationError` where one is broken."""
+    root, found = importlib.import_module(package), []
+    for one in pkgutil.iter_modules(root.__path__):
+        try:
+            found.append(importlib.import_module(f"{package}.{one.name}"))
+        except Exception as error:
+            why = str(error) if isinstance(error, DeclarationError) else f"{type(error).__name__}: {error}"
+            raise DeclarationError(f"{package.replace('.', '/')}/{one.name}.py: {why}") from error
+    return found
 
 
 def check(found: Sequence[Dataset]) -> dict[str, Dataset]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import dataframely as dy
+import polars as pl
 
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.landing.documents import read_document
@@ -37,4 +38,17 @@ def documents(
     name: str, landing: str, *, on_delete: Literal["keep", "retract"] = "keep", serving: Sequence[Serving] = ()
 ) -> Dataset:
     """A dataset of whole objects. Its serving functions get the columns of `Document`."""
-    return Dataset(name, landing, Document, on_delete=on_delete, serving=serving, reader=read_document)
+    return Dataset(
+        name,
+        landing,
+        Document,
+        clean=without_bytes,
+        on_delete=on_delete,
+        serving=serving,
+        reader=read_document,
+    )
+
+
+def without_bytes(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """What was read of each document; raw alone keeps the document itself."""
+    return rows.drop("bytes", strict=False)

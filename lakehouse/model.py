@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,7 +10,7 @@ from functools import cached_property
 
 import polars as pl
 
-from lakehouse.dataset import Dataset, DeclarationError, Serving
+from lakehouse.dataset import Dataset, DeclarationError, Serving, declaring
 from lakehouse.fingerprint import fingerprint
 
 ASKED = "asked"
@@ -109,9 +107,7 @@ class Model:
 
 def load(package: str = "lakehouse.models") -> dict[str, Model]:
     """Every module of `package` that has a `model`, by name."""
-    root = importlib.import_module(package)
-    modules = [importlib.import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(root.__path__)]
-    return {m.model.name: m.model for m in modules if hasattr(m, "model")}
+    return {m.model.name: m.model for m in declaring(package) if hasattr(m, "model")}
 
 
 def check(models: Mapping[str, Model], datasets: Mapping[str, Dataset]) -> None:

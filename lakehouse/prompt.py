@@ -16,18 +16,23 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory
 
 from lakehouse import terminal
+from lakehouse.query import QueryError
 
 Execute = Callable[[str], pl.DataFrame]
 """The rows of a query. What it raises is told, and the prompt goes on."""
+Tables = Callable[[], Mapping[str, Mapping[str, object]]]
+"""Of each table, by its name in SQL, the columns with their types."""
 WORDS = ["select", "from", "where", "group by", "order by", "limit", "join", "on", "count(*)", "as", "and", "or"]
 GREETING = "A query ends with ; or an empty line. \\d lists the tables, \\d TABLE its columns, Ctrl-D ends."
 ROWS = 40
 
 
-def run(execute: Execute, tables: Mapping[str, Mapping[str, object]], home: Path) -> None:
-    """Ask and answer. `tables`: the columns of each, by its name in SQL, with their types."""
+def run(execute: Execute, tables: Tables, home: Path) -> None:
+    """Ask and answer. `tables` is asked at each `\\d`, since they come while the prompt stands."""
     home.mkdir(parents=True, exist_ok=True)
-    words = [*WORDS, *tables, *{column for columns in tables.values() for column in columns}]
+    with terminal.busy("looking at the tables"):
+        known = tables()
+    words = [*WORDS, *known, *{column for columns in known.values() for column in columns}]
     session: PromptSession[str] = PromptSession(
         history=FileHistory(str(home / "sql_history")),
         completer=WordCompleter(words, ignore_case=True, WORD=True),
@@ -53,15 +58,19 @@ def complete(text: str) -> bool:
     return not text.strip() or text.lstrip().startswith("\\") or text.rstrip().endswith(";") or not lines[-1]
 
 
-def answer(execute: Execute, tables: Mapping[str, Mapping[str, object]], asked: str) -> None:
+def answer(execute: Execute, tables: Tables, asked: str) -> None:
     command, _, name = asked.partition(" ")
     if command == "\\d":
-        _list(tables, name.strip())
+        _list(tables(), name.strip())
         return
     try:
         with terminal.busy("asking"):
             rows = execute(asked)
-    except Exception as error:
+    except QueryError as error:
+        terminal.console().print(str(error), style="red", markup=False)
+        terminal.console().print(f"Hint: {error.hint}", style="cyan", markup=False)
+        return
+    except (Exception, pl.exceptions.PanicException) as error:
         terminal.console().print(f"{type(error).__name__}: {error}", style="red", markup=False)
         return
     terminal.table("", rows, ROWS)
@@ -72,7 +81,9 @@ def _list(tables: Mapping[str, Mapping[str, object]], name: str) -> None:
         terminal.console().print(f"no table {name}; \\d lists them", style="red", markup=False)
     elif name:
         columns = [(column, str(kind)) for column, kind in tables[name].items()]
-        terminal.table(name, pl.DataFrame(columns, schema=["column", "type"], orient="row"), len(columns))
+        told = pl.DataFrame(columns, schema=["column", "type"], orient="row")
+        terminal.table(name, told, len(columns), what="column")
     else:
         rows = [(table, len(columns)) for table, columns in tables.items()]
-        terminal.table("", pl.DataFrame(rows, schema=["table", "columns"], orient="row"), len(rows))
+        told = pl.DataFrame(rows, schema=["table", "columns"], orient="row")
+        terminal.table("", told, len(rows), what="table")

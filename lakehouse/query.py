@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import polars as pl
 import sqlglot
@@ -18,7 +19,11 @@ from lakehouse.landing import inbox, reconcile
 from lakehouse.layers import raw
 from lakehouse.layers.history import STOOD
 from lakehouse.layers.tables import standing
+from lakehouse.ml.tables import standing as learned
+from lakehouse.model import Model
 
+NONE: Mapping[str, Model] = MappingProxyType({})
+COLUMNS = "polars SQL; in the prompt of `lakehouse sql`, \\d lists the tables, \\d TABLE its columns"
 KEPT = "files and log are kept for 7 days"
 
 
@@ -30,7 +35,7 @@ class QueryError(Exception):
         self.hint = hint
 
 
-def ask(lake: Lake, datasets: dict[str, Dataset], query: str) -> pl.DataFrame:
+def ask(lake: Lake, datasets: dict[str, Dataset], query: str, models: Mapping[str, Model] = NONE) -> pl.DataFrame:
     """The answer to a query in polars SQL. Raises `QueryError`.
 
     `layer.name` is a table as it is, `"layer.name@12"` as of a version, `"layer.name@2026-11-01T10:00:00Z"` as of
@@ -39,7 +44,7 @@ def ask(lake: Lake, datasets: dict[str, Dataset], query: str) -> pl.DataFrame:
     """
     lake = lake.pinned()
     try:
-        frames = {name: _frame(lake, datasets, name) for name in named(query)}
+        frames = {name: _frame(lake, datasets, name, models) for name in named(query)}
         return pl.SQLContext(frames).execute(query, eager=True)
     except Forgotten as error:
         raise QueryError(str(error), KEPT) from error
@@ -47,12 +52,13 @@ def ask(lake: Lake, datasets: dict[str, Dataset], query: str) -> pl.DataFrame:
         past = ", ".join(name for name in named(query) if "@" in name)
         raise QueryError(f"{past}: retention has removed files of it", KEPT) from error
     except (SqlglotError, pl.exceptions.PolarsError, OSError) as error:
-        raise QueryError(_told(error), f"tables: {', '.join(_known(lake, datasets)) or 'none yet'}") from error
+        raise QueryError(_told(error), COLUMNS) from error
 
 
-def columns(lake: Lake, datasets: dict[str, Dataset]) -> dict[str, pl.Schema]:
+def columns(lake: Lake, datasets: dict[str, Dataset], models: Mapping[str, Model] = NONE) -> dict[str, pl.Schema]:
     """Of every table that can be asked, by its name, its columns."""
-    return {name: _frame(lake, datasets, name).collect_schema() for name in _known(lake, datasets)}
+    known = _known(lake, datasets, models)
+    return {name: _frame(lake, datasets, name, models).collect_schema() for name in known}
 
 
 def named(query: str) -> list[str]:
@@ -70,7 +76,7 @@ def _names(tree: exp.Query) -> Iterator[str]:
                 yield ".".join(part.name for part in source.parts)
 
 
-def _frame(lake: Lake, datasets: dict[str, Dataset], written: str) -> pl.LazyFrame:
+def _frame(lake: Lake, datasets: dict[str, Dataset], written: str, models: Mapping[str, Model]) -> pl.LazyFrame:
     name, at, when = written.partition("@")
     layer, _, bare = name.partition(".")
     of_raw = layer == "refused" or (layer == "landing" and f"landing/{bare}" not in (inbox.NAME, reconcile.NAME))
@@ -80,7 +86,7 @@ def _frame(lake: Lake, datasets: dict[str, Dataset], written: str) -> pl.LazyFra
     except ValueError as error:
         raise QueryError(f"{when} is neither a version nor a time", 'as in "cleaned.flights@12"') from error
     if table is None or not bare:
-        known = _known(lake, datasets)
+        known = _known(lake, datasets, models)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
         raise QueryError(
             f"no table {name}" + (f"; near it: {', '.join(near)}" if near else ""),
@@ -97,9 +103,9 @@ def _rows(table: Table, layer: str) -> pl.LazyFrame:
     return rows.filter(pl.col("_part") == part) if part else rows
 
 
-def _known(lake: Lake, datasets: dict[str, Dataset]) -> list[str]:
+def _known(lake: Lake, datasets: dict[str, Dataset], models: Mapping[str, Model]) -> list[str]:
     found = []
-    for name in standing(lake, datasets):
+    for name in standing(lake, datasets) | learned(lake, models):
         layer, _, bare = name.partition("/")
         layers = ("landing", "raw", "refused") if layer == "raw" else (layer,)
         found += [f"{one}.{bare}" for one in layers]
@@ -107,8 +113,8 @@ def _known(lake: Lake, datasets: dict[str, Dataset]) -> list[str]:
 
 
 def _told(error: Exception) -> str:
-    """The first lines of an error, without the colours that a parser puts there."""
+    """What an error says, without the plan of the query and the colours that a parser puts there."""
     if isinstance(error, ParseError):
         for first in error.errors:
             return f"{first['description']} at line {first['line']}, column {first['col']}"
-    return str(error)
+    return str(error).partition("\n\n")[0]

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from rich import box
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
+from rich.text import Text
 
+if TYPE_CHECKING:
+    import polars as pl
+
+CELL = 40
+"""Columns of text of one cell; what is longer is cut."""
+GAP = 3
+"""What stands between two cells."""
 WIDE = 160
 """Columns of text where nothing tells the width: a file or a pipe."""
 
@@ -22,39 +33,94 @@ def console() -> Console:
 
 def busy(what: str) -> AbstractContextManager[object]:
     """Says on a terminal's standard error that something goes on, for as long as it does."""
+    if isinstance(sys.stdout, _Watched):
+        sys.stdout.end()
     out = Console(stderr=True)
-    return out.status(f"{what} …") if out.is_terminal else nullcontext()
+    return _spinner(what, out, redirect_stdout=sys.stdout.isatty()) if out.is_terminal else nullcontext()
 
 
-def table(title: str, rows: pl.DataFrame, limit: int, note: str = "") -> None:
-    """The first rows below a title, and how many there are in all."""
+@contextmanager
+def patience(what: str) -> Iterator[None]:
+    """As `busy`, but only until something is printed, or until `busy` says it better."""
+    out = Console(stderr=True)
+    if not out.is_terminal:
+        yield
+        return
+    watched = _Watched(_spinner(what, out, redirect_stdout=False))
+    try:
+        yield
+    finally:
+        watched.end()
+
+
+class _Watched:
+    """Standard output, until the first word goes there: before it, the spinner is taken away."""
+
+    def __init__(self, spinner: Live) -> None:
+        self.out, self.spinner = sys.stdout, spinner
+        sys.stdout = self
+        spinner.start()
+
+    def end(self) -> None:
+        self.spinner.stop()
+        sys.stdout = self.out if sys.stdout is self else sys.stdout
+
+    def write(self, text: str) -> int:
+        self.end()
+        return self.out.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.out, name)
+
+
+def _spinner(what: str, out: Console, *, redirect_stdout: bool) -> Live:
+    spinner = Spinner("dots", f"{what} …")
+    return Live(spinner, console=out, transient=True, redirect_stdout=redirect_stdout, refresh_per_second=12)
+
+
+def table(title: str, rows: pl.DataFrame, limit: int, note: str = "", what: str = "row") -> None:
+    """The first rows below a title, and how many there are in all. `what`: one of them."""
     out = console()
-    count = f"{len(rows):,} row{'' if len(rows) == 1 else 's'}"
+    count = f"{len(rows):,} {what}{'' if len(rows) == 1 else 's'}"
     out.print(f"[bold]{title}[/]  {count}" + (f"  [dim]{note}[/]" if note else ""))
     if len(rows):
-        out.print(_grid(rows.head(limit)))
+        grid, left_out = _grid(rows.head(limit), out.width)
+        out.print(grid)
+        if left_out:
+            out.print(f"  [dim]… and {left_out} more column{'' if left_out == 1 else 's'}[/]")
     if len(rows) > limit:
         out.print(f"  [dim]… and {len(rows) - limit:,} more[/]")
     out.print()
 
 
-def _grid(rows: pl.DataFrame) -> Table:
+def _grid(rows: pl.DataFrame, width: int) -> tuple[Table, int]:
+    """One line a row: as many columns as there is room for, and how many there are beyond."""
     told = [c for c in rows.columns if rows[c].null_count() < len(rows)] or rows.columns
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    grid, shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1)), list[list[Text]]()
     for name in told:
-        grid.add_column(name, justify="right" if rows[name].dtype.is_numeric() else "left", overflow="fold")
-    for row in rows.select(told).iter_rows():
-        grid.add_row(*(_cell(value) for value in row))
-    return grid
+        cells = [_cell(value) for value in (name, *rows[name])]
+        width -= max(cell.cell_len for cell in cells) + GAP
+        if width < 0 and shown:
+            break
+        grid.add_column(cells[0], justify="right" if rows[name].dtype.is_numeric() else "left", no_wrap=True)
+        shown.append(cells[1:])
+    for row in zip(*shown, strict=True):
+        grid.add_row(*row)
+    return grid, len(told) - len(shown)
 
 
-def _cell(value: object) -> str:
-    text = "" if value is None else plain(value) if isinstance(value, datetime | date) else str(value)
-    return text.replace("[", "\\[")
+def _cell(value: object) -> Text:
+    """A value on one line, cut if it is long."""
+    told = "" if value is None else plain(value) if isinstance(value, datetime | date | bytes) else str(value)
+    text = Text(" ".join(told.split()))
+    text.truncate(CELL, overflow="ellipsis")
+    return text
 
 
 def plain(value: Any) -> str:
     """What JSON has no word for."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds" if value.microsecond else "seconds").replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
     return value.isoformat() if isinstance(value, date) else str(value)

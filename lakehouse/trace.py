@@ -56,21 +56,23 @@ def of_row(
     key: Mapping[str, str],
     models: Mapping[str, Model] = NONE,
 ) -> list[Step]:
-    """The way back of the rows of a serving or cleaned table that have these values. Raises `Untraceable`.
+    """The way back of the rows of a serving, cleaned or quarantine table that have these values.
 
     A prediction leads to the version that made it, and to the row that it speaks of. Of an upstream, those rows
     are taken that have the same values in every column of the key that it has; of one that has none of them, all:
-    the row may be made of any.
+    the row may be made of any. Raises `Untraceable`.
     """
-    bare = table.replace(".", "/").rpartition("/")[2]
+    layer, _, bare = table.replace(".", "/").rpartition("/")
     servings = {s.name: s for d in datasets.values() for s in d.serving}
-    if bare in servings:
+    if bare in servings and layer in ("", "serving"):
         return [*_of_served(lake, servings[bare], key)]
-    if bare in models:
+    if bare in models and layer in ("", "serving"):
         return [*_of_predicted(lake, models[bare], key)]
-    if bare in datasets:
-        return [*_of_cleaned(lake, bare, _asked(lake, f"cleaned/{bare}", key))]
-    raise Untraceable(f"no table {table}", f"one of: {', '.join([*servings, *models, *datasets])}")
+    if bare in datasets and layer in ("", "cleaned", "quarantine"):
+        return [*_of_cleaned(lake, bare, _asked(lake, f"{layer or 'cleaned'}/{bare}", key))]
+    raise Untraceable(
+        f"no table {table} that can be followed", f"one of: {', '.join([*servings, *models, *datasets])}"
+    )
 
 
 def of_object(lake: Lake, datasets: dict[str, Dataset], bucket: str, key: str) -> list[Step]:
@@ -120,7 +122,7 @@ def _of_predicted(lake: Lake, model: Model, key: Mapping[str, str]) -> Iterator[
 
 
 def _of_cleaned(lake: Lake, name: str, cleaned: Step) -> Iterator[Step]:
-    """Cleaned rows, the records that they are, the generations that these are of, and the events of those."""
+    """Cleaned or refused rows, the records that they are, the generations of these, and the events of those."""
     yield cleaned
     table = lake.open(raw.name(name))
     if table is None:

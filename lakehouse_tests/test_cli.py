@@ -3,12 +3,14 @@
 import json
 import os
 import re
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import boto3
+import click
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
@@ -43,7 +45,7 @@ def ask(query: str, *options: str) -> Result:
 
 
 def answer(query: str) -> list[dict[str, object]]:
-    found = ask(query, "--format", "json")
+    found = ask(query, "--json")
     assert found.exit_code == 0, found.output
     return list(json.loads(found.output))
 
@@ -74,6 +76,26 @@ def test_sql_prints_a_table_or_csv(lake: Lake) -> None:
     assert "│ UA" in ask(query).output
 
 
+def test_bytes_are_written_in_base64_and_what_csv_has_no_word_for_is_told(lake: Lake) -> None:
+    rows = pl.DataFrame({"held": [b"\x00\xff"], "parts": [["a", "b"]]})
+    lake.ensure("cleaned/documents", rows.schema).append(rows)
+    assert answer("select * from cleaned.documents") == [{"held": "AP8=", "parts": ["a", "b"]}]
+    assert ask("select held from cleaned.documents", "--format", "csv").output == "held\nAP8=\n"
+    told = ask("select * from cleaned.documents", "--format", "csv").output.splitlines()
+    assert told == ["Error: CSV format does not support nested data", "Hint: take --format json or parquet"]
+
+
+def test_sql_from_a_pipe_is_read_from_there(lake: Lake) -> None:
+    query = "select carrier\nfrom cleaned.airlines\nwhere carrier = 'UA';\n"
+    assert CliRunner().invoke(main, ["sql", "--format", "csv"], input=query).output == "carrier\nUA\n"
+    assert "│ UA" in CliRunner().invoke(main, ["sql"], input=query).output
+
+
+def test_a_number_of_rows_below_none_is_refused(lake: Lake) -> None:
+    assert "-1 is not in the range x>=0" in run("trace", "airlines", "carrier=AA", "--rows", "-1", code=2)
+    assert "-1 is not in the range x>=0" in run("quarantine", "list", "--limit", "-1", code=2)
+
+
 def test_sql_writes_parquet_into_a_pipe_and_not_onto_a_terminal(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,12 +105,25 @@ def test_sql_writes_parquet_into_a_pipe_and_not_onto_a_terminal(
     assert "not for a terminal" in ask("select 1", "--format", "parquet").output
 
 
-@pytest.mark.parametrize("query", ["select * from cleaned.nothing", "selekt", "select nope from cleaned.airlines"])
-def test_a_wrong_query_ends_with_a_hint_that_names_the_tables(lake: Lake, query: str) -> None:
+WRONG = {
+    "select * from cleaned.nothing": "tables: landing.airlines, raw.airlines, refused.airlines, ",
+    "selekt": "polars SQL; ",
+    "select nope from cleaned.airlines": "polars SQL; ",
+    "select carrier + 1 from cleaned.airlines": "polars SQL; ",
+}
+
+
+@pytest.mark.parametrize("query", WRONG)
+def test_a_wrong_query_ends_with_what_and_a_hint_that_names_the_tables_where_none_is_known(
+    lake: Lake, query: str
+) -> None:
+    lake.ensure("models/delay_risk", pl.Schema({"id": pl.String}))
     found = ask(query)
     assert found.exit_code == 1
-    assert "Hint: tables: landing.airlines, raw.airlines, refused.airlines, cleaned.airlines" in found.output
-    assert "Traceback" not in found.output
+    what, hint = found.output.splitlines()
+    assert what.startswith("Error: ")
+    assert hint.startswith(f"Hint: {WRONG[query]}")
+    assert hint.endswith("models.delay_risk") == ("tables" in WRONG[query])
 
 
 def test_maintain_names_every_table(lake: Lake) -> None:
@@ -148,6 +183,9 @@ def test_status_tells_rows_versions_lag_and_items(house: Road) -> None:
     told = json.loads(run("status", "--json"))
     assert told["queue"] == {"waiting": 0, "in_flight": 0, "dead": None}
     assert told["tables"]["cleaned/flights"]["rows"] == 3
+    raw.open_raw(house.lake, "planes")
+    (asked,) = answer("select count(*) as n from raw.flights")
+    assert told["tables"]["raw/flights"]["rows"] == asked["n"]
     assert {t["lag"] for t in [*told["tables"].values(), *told["dynamodb"].values()]} == {0}
     assert told["dynamodb"]["carrier_punctuality"]["items"] == 2
     house.announce("flights/1.csv")
@@ -186,6 +224,45 @@ def test_verify_lists_differences_and_repairs_them(house: Road) -> None:
     assert "AA" in run("verify", "carrier_punctuality", code=1)
     run("verify", "carrier_punctuality", "--repair")
     assert "carrier_punctuality: 0 differences" in run("verify", "carrier_punctuality")
+
+
+def test_get_before_the_first_publish_says_so(empty_house: Road) -> None:
+    told = run("get", "carrier_punctuality", "carrier=AA", code=1)
+    assert told.startswith("Error: nothing of carrier_punctuality is published yet\nHint: `lakehouse status`")
+
+
+@pytest.mark.parametrize("command", [["up"], ["dashboard", "--no-open"]], ids=lambda words: words[0])
+def test_a_home_that_cannot_be_made_is_told(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_HOME", "/proc/nope")
+    monkeypatch.delenv("LAKEHOUSE_LAKE", raising=False)
+    what, hint = refused(*command)
+    assert "'/proc/nope" in what
+    assert "LAKEHOUSE_HOME" in hint
+
+
+def test_a_shell_completes_commands_and_their_options() -> None:
+    def completed(words: str) -> set[str]:
+        told = {"_LAKEHOUSE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        found = CliRunner().invoke(main, prog_name="lakehouse", env=told)
+        return {line.partition(",")[2] for line in found.output.splitlines()}
+
+    assert completed("lakehouse re") == {"reconcile", "redrive", "restore", "resume"}
+    assert completed("lakehouse model pro") == {"promote"}
+    assert completed("lakehouse sql --f") == {"--format"}
+    assert completed("lakehouse sql --format p") == {"parquet"}
+
+
+def leaves(group: click.Group, *way: str) -> Iterator[tuple[str, click.Command]]:
+    for name, one in group.commands.items():
+        if isinstance(one, click.Group):
+            yield from leaves(one, *way, name)
+        else:
+            yield " ".join([*way, name]), one
+
+
+def test_every_command_that_ends_takes_json() -> None:
+    lacking = {name for name, one in leaves(main) if not any("--json" in p.opts for p in one.params)}
+    assert lacking == {"up", "demo"}
 
 
 ASKING = [
@@ -235,7 +312,7 @@ def test_a_bucket_queue_or_table_that_is_missing_is_told(house: Road, monkeypatc
     monkeypatch.setenv("LAKEHOUSE_LANDING_BUCKET", "no-such-bucket")
     monkeypatch.setenv("LAKEHOUSE_QUEUE_URL", house.queue.url + "-no")
     monkeypatch.setenv("LAKEHOUSE_TABLE_PREFIX", "no-such-")
-    for command in ASKING[:4]:
+    for command in [ASKING[0], *ASKING[2:4]]:
         what, why, _ = refused(*command)
         assert what.startswith("Error: AWS refused ")
         assert ": " in why
@@ -253,12 +330,12 @@ def test_a_missing_setting_is_called_by_its_variable(name: str) -> None:
 def test_reconcile_announces_what_no_event_told(house: Road) -> None:
     assert "flights: 0 objects" in run("reconcile", "flights")
     house.bucket.client.delete_object(Bucket=house.bucket.name, Key="flights/1.csv")
-    assert "flights: 1 objects" in run("reconcile")
+    assert "flights: 1 object announced" in run("reconcile")
     assert "no dataset nothing" in run("reconcile", "nothing", code=1)
 
 
 def test_a_refused_record_is_listed_shown_and_sent_again(house: Road) -> None:
-    assert "flights/2.csv#3  arr_delay|dtype" in run("quarantine", "list", "flights")
+    assert run("quarantine", "list", "flights").endswith("flights/2.csv#3  arr_delay|dtype\nflights: 1 record\n")
     assert "DL" in run("quarantine", "show", "flights/2.csv#3")
     assert "flights: 1 sent again" in run("quarantine", "replay", "flights/2.csv#3")
     assert "nothing to send" in run("quarantine", "replay", "airlines")
@@ -279,7 +356,7 @@ def test_redrive_moves_dead_letters_back(house: Road, monkeypatch: pytest.Monkey
     dead = house.queue.client.create_queue(QueueName=f"{house.bucket.name}-dead")["QueueUrl"]
     monkeypatch.setenv("LAKEHOUSE_DEAD_LETTER_QUEUE_URL", dead)
     house.queue.client.send_message(QueueUrl=dead, MessageBody="{}")
-    assert "1 messages moved back" in run("redrive")
+    assert "1 message moved back" in run("redrive")
     assert house.queue.depth().waiting == 1
 
 
@@ -306,6 +383,8 @@ def test_what_a_command_prints_for_a_person_it_prints_as_json_too(house: Road, t
         "version": back["version"] + 1,
     }
     assert json.loads(run("env", "--json")) == {"AWS_REGION": "moon-1"}
+    assert json.loads(run("get", "carrier_punctuality", "carrier=AA", "--json"))["carrier"] == "AA"
+    assert json.loads(run("infer", "airlines/", "--json"))["file"] == run("infer", "airlines/")
 
 
 def test_an_error_is_coloured_on_a_terminal_only(house: Road) -> None:
@@ -326,6 +405,13 @@ def test_maintain_leaves_every_row(house: Road) -> None:
 )
 def test_every_command_tells_its_use(command: str) -> None:
     assert "Usage" in run(command, "--help")
+
+
+@pytest.mark.parametrize("group", [[], ["model"], ["quarantine"]], ids=lambda words: "".join(words) or "all")
+def test_help_tells_the_whole_sentence_of_each_command(group: list[str]) -> None:
+    listed = run(*group, "--help").partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
 
 
 def test_restore_holds_a_table_until_it_is_resumed(house: Road) -> None:
@@ -352,7 +438,7 @@ def test_raw_is_not_put_back_where_it_could_not_be_read_again(house: Road) -> No
     house.hops()
     house.bucket.client.delete_object(Bucket=house.bucket.name, Key="flights/3.csv")
     told = run("restore", "raw.flights", "--to", str(version), code=1)
-    assert "1 objects that were read since are gone from the bucket, flights/3.csv among them" in told
+    assert "gone from the bucket: 1 object read since, flights/3.csv among them" in told
     house.bucket.put("flights/3.csv", sample.flights(("UA", 7, 1)))
     assert "stands as in version" in run("restore", "raw.flights", "--to", str(version))
 

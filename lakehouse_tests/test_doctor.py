@@ -15,9 +15,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from lakehouse import doctor
+from lakehouse import datasets, doctor
 from lakehouse.cli import main
-from lakehouse.dataset import load
 from lakehouse.doctor import machine
 from lakehouse.engines import spark
 from lakehouse.lake import Lake
@@ -28,7 +27,7 @@ from lakehouse.settings import Settings
 
 @dataclass
 class House:
-    """What `deploy/landing.yaml` makes: bucket, topic, queue and dead letters, in a hurry."""
+    """What `deploy/lakehouse.yaml` makes: bucket, topic, queue and dead letters, in a hurry."""
 
     settings: Settings
     topic: str
@@ -36,7 +35,7 @@ class House:
 
     def found(self, **changes: Any) -> dict[str, doctor.Finding]:
         """The worst finding of each subject."""
-        patient = doctor.Patient(replace(self.settings, **changes), load())
+        patient = doctor.Patient(replace(self.settings, **changes))
         order = ["well", "warning", "fault"]
         return {f.subject: f for f in sorted(doctor.examine(patient), key=lambda f: order.index(f.state))}
 
@@ -88,6 +87,16 @@ def test_a_house_in_order_has_no_finding(house: House) -> None:
     assert {"bucket", "queue", "dead letters", "topic", "wiring", "lag"} <= {*found}
 
 
+def test_a_house_as_the_template_makes_it_has_no_finding_and_a_topic_is_told_once(house: House) -> None:
+    clients = (boto3.client(name) for name in ("cloudformation", "sqs", "s3"))
+    made = aws.deploy(*clients, bucket=f"{house.settings.bucket}-made")
+    urls = {"queue_url": made["QueueUrl"], "dead_letter_url": made["DeadLetterQueueUrl"]}
+    fresh = replace(house.settings, bucket=made["LandingBucket"], **urls)
+    found = [*doctor.examine(doctor.Patient(fresh))]
+    assert [f for f in found if f.state != "well"] == []
+    assert [f.subject for f in found].count("topic") == 1
+
+
 def test_another_python_or_package_than_asked_for_is_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.platform, "python_version", lambda: "3.9.1")
     assert "3.9.1" in house.sole("python", "fault").seen
@@ -106,6 +115,27 @@ def test_a_full_disk_is_named(house: House, monkeypatch: pytest.MonkeyPatch, fre
 def test_a_home_that_cannot_be_written_to_is_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_writable", lambda _: False)
     assert "cannot be written to" in house.sole("disk", "fault").seen
+
+
+BROKEN = {
+    "orders = (": "SyntaxError: '(' was never closed (orders.py, line 1)",
+    "import dataframely as dy\nfrom lakehouse.dataset import Dataset\ndataset = Dataset('o', 'o/*', dy.Schema)": (
+        "o: the contract Schema has no primary key"
+    ),
+}
+
+
+@pytest.mark.parametrize("source", BROKEN)
+def test_a_broken_dataset_file_is_named_and_hides_nothing_else(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str
+) -> None:
+    (tmp_path / "orders.py").write_text(source)
+    monkeypatch.setattr(datasets, "__path__", [*datasets.__path__, str(tmp_path)])
+    told = f"lakehouse/datasets/orders.py: {BROKEN[source]}"
+    found = house.sole("datasets", "fault")
+    assert (found.seen, found.mend) == (told, "mend the file")
+    assert {"bucket", "queue", "wiring"} <= {*house.found()}
+    assert told in CliRunner().invoke(main, ["sql", "select 1"]).output.splitlines()
 
 
 def test_a_setting_that_is_missing_is_named_by_its_variable(house: House) -> None:
@@ -132,6 +162,14 @@ def test_missing_credentials_are_named(house: House, monkeypatch: pytest.MonkeyP
     assert "AWS_PROFILE" in finding.mend
 
 
+def test_a_region_that_is_missing_is_named(house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    assert "AWS_DEFAULT_REGION" in house.sole("region", "fault").mend
+
+
 @pytest.mark.parametrize(("off", "state"), [(120, "warning"), (900, "fault")])
 def test_a_clock_that_is_off_is_named(house: House, off: int, state: str) -> None:
     told = format_datetime(datetime.now(UTC) - timedelta(seconds=off), usegmt=True)
@@ -144,7 +182,7 @@ def test_a_clock_that_is_off_is_named(house: House, off: int, state: str) -> Non
     def make(service: str, config: Any) -> Any:
         return Late() if service == "sts" else boto3.client(service, config=config)
 
-    found = [*doctor.examine(doctor.Patient(house.settings, load(), make))]
+    found = [*doctor.examine(doctor.Patient(house.settings, make))]
     (clock,) = (f for f in found if f.subject == "clock")
     assert clock.state == state
     assert off <= int(clock.seen.split()[0]) < off + 60
@@ -170,7 +208,7 @@ def test_a_queue_that_is_gone_is_named(house: House) -> None:
 def attributes(house: House, **changed: str) -> Iterator[None]:
     """The queue with other attributes; locally none can be taken away, so the answer is changed."""
     before = doctor.Patient.queue
-    told = before.func(doctor.Patient(house.settings, {}))  # type: ignore[attr-defined]
+    told = before.func(doctor.Patient(house.settings))  # type: ignore[attr-defined]
     doctor.Patient.queue = property(lambda _: {**told, **changed})  # type: ignore[assignment]
     try:
         yield
@@ -205,6 +243,13 @@ def test_a_topic_that_passes_on_to_nobody_is_named(house: House) -> None:
 def test_a_topic_that_is_gone_is_named(house: House) -> None:
     boto3.client("sns").delete_topic(TopicArn=house.topic)
     assert house.topic in house.found()["topic"].seen
+
+
+def test_an_alert_topic_that_is_gone_is_named(house: House) -> None:
+    topic = boto3.client("sns").create_topic(Name=f"{house.settings.bucket}-alerts")["TopicArn"]
+    assert house.found(alert_topic=topic)["alerts"].state == "well"
+    boto3.client("sns").delete_topic(TopicArn=topic)
+    assert "LAKEHOUSE_ALERT_TOPIC_ARN" in house.sole("alerts", "fault", alert_topic=topic).mend
 
 
 def test_a_bucket_that_tells_nobody_or_not_of_removals_is_named(house: House) -> None:
@@ -251,7 +296,7 @@ def test_the_command_prints_each_finding_and_ends_with_one_where_there_is_a_faul
     told = CliRunner().invoke(main, ["doctor"])
     assert told.exit_code == 1
     assert "✗ settings      not set: LAKEHOUSE_QUEUE_URL\n" in told.output
-    assert "→ deploy deploy/landing.yaml" in told.output
+    assert "→ deploy deploy/lakehouse.yaml" in told.output
     monkeypatch.setenv("LAKEHOUSE_QUEUE_URL", str(house.settings.queue_url))
     found = CliRunner().invoke(main, ["doctor", "--json"])
     assert found.exit_code == 0

@@ -1,5 +1,6 @@
 """The prompt: what is typed, and what is answered."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -9,11 +10,15 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from lakehouse import prompt
+from lakehouse.query import QueryError
 
-TABLES = {"cleaned.airlines": {"carrier": pl.String, "name": pl.String}, "serving.spent": {"spent": pl.Float64}}
+TABLES: dict[str, Mapping[str, object]] = {
+    "cleaned.airlines": {"carrier": pl.String, "name": pl.String},
+    "serving.spent": {"spent": pl.Float64},
+}
 
 
-def typed(home: Path, text: str) -> list[str]:
+def typed(home: Path, text: str, tables: Mapping[str, Mapping[str, object]] = TABLES) -> list[str]:
     """The queries that reach the lake when this is typed, up to Ctrl-D."""
     asked: list[str] = []
 
@@ -21,11 +26,14 @@ def typed(home: Path, text: str) -> list[str]:
         asked.append(query)
         if "selekt" in query:
             raise pl.exceptions.SQLSyntaxError("expected a statement, found: [selekt]")
+        if "nothing" in query:
+            raise QueryError("no table nothing", "tables: [cleaned.airlines]")
+        tables.update(TABLES)
         return pl.DataFrame({"carrier": ["AA", "UA"]})
 
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
         keys.send_text(text + "\x04")
-        prompt.run(execute, TABLES, home)
+        prompt.run(execute, lambda: tables, home)
     return asked
 
 
@@ -52,8 +60,28 @@ def test_an_error_is_told_and_the_prompt_goes_on(tmp_path: Path, capsys: pytest.
     assert "AA" in told
 
 
+def test_what_a_query_lacks_is_told_with_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed(tmp_path, "select * from nothing;\r")
+    assert capsys.readouterr().out.splitlines()[1:] == ["no table nothing", "Hint: tables: [cleaned.airlines]"]
+
+
+def test_a_table_that_comes_while_the_prompt_stands_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed(tmp_path, "\\d\rselect 1;\r\\d cleaned.airlines\r", {})
+    assert "carrier" in capsys.readouterr().out
+
+
 def test_tables_and_their_columns_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert typed(tmp_path, "\\d\r\\d cleaned.airlines\r\\d nothing\r") == []
     told = capsys.readouterr().out
-    for word in ("cleaned.airlines", "serving.spent", "carrier", "String", "no table nothing; \\d lists them"):
+    for word in (
+        "cleaned.airlines",
+        "serving.spent",
+        "carrier",
+        "String",
+        "no table nothing; \\d lists them",
+        "2 columns",
+        "2 tables",
+    ):
         assert word in told

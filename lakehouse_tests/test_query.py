@@ -7,8 +7,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from lakehouse.lake import Lake, Table
-from lakehouse.query import QueryError, ask, named
+from lakehouse.dataset import load
+from lakehouse.lake import Lake, Table, paths
+from lakehouse.lake.table import POINTERS
+from lakehouse.layers import raw, tables
+from lakehouse.query import QueryError, ask, columns, named
 
 
 @pytest.fixture
@@ -58,6 +61,16 @@ def test_only_the_tables_that_a_query_names_are_opened(lake: Lake, monkeypatch: 
     monkeypatch.setattr(Lake, "open", lambda self, name: (opened.append(name), real(self, name))[1])
     ask(lake, {}, "select n from cleaned.flights")
     assert opened == ["cleaned/flights"]
+
+
+def test_every_table_that_can_stand_tells_its_columns(lake: Lake) -> None:
+    for name in tables.names(load()):
+        layer, _, bare = name.partition("/")
+        kinds = paths.SCHEMA if name == POINTERS else pl.Schema({"n": pl.Int64})
+        raw.open_raw(lake, bare) if layer == "raw" else lake.ensure(name, kinds)
+    told = columns(lake, load())
+    assert {"landing.inbox", "landing.reconciled", "landing.flights", "lake.pointers", "erased.report"} <= {*told}
+    assert all(told.values())
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """A row's way back to the events, and an object's way forth to the rows."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from lakehouse import trace
+from lakehouse import terminal, trace
 from lakehouse.cli import main
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
@@ -52,6 +53,15 @@ def test_a_served_row_leads_to_its_records_their_objects_versions_and_events(wal
 
     hour = steps(walked, "airport_hourly", "time_hour=2013-01-01T10:00:00Z", "origin=JFK")
     assert len(hour["cleaned/flights"]) == 3
+
+
+def test_a_refused_record_leads_to_its_object_and_event(walked: Road) -> None:
+    found = steps(walked, "quarantine.flights", "_record=3")
+    assert [*found] == ["quarantine/flights", "raw/flights", "landing/flights", "landing/inbox"]
+    (refused,), (record,) = found["quarantine/flights"], found["raw/flights"]
+    assert refused["_rules"] == "arr_delay|dtype"
+    assert (record["_object"], record["_record"], record["carrier"]) == ("flights/2.csv", 3, "DL")
+    assert {e["key"] for e in found["landing/inbox"]} == {"flights/2.csv"}
 
 
 def test_only_the_upstream_rows_of_that_key_are_told(walked: Road) -> None:
@@ -109,7 +119,8 @@ def test_an_object_that_no_dataset_claims_leads_to_its_event_and_no_further(walk
 
 
 ASTRAY = [
-    (["nothing", "a=1"], "no table nothing"),
+    (["nothing", "a=1"], "no table nothing that can be followed"),
+    (["raw.flights", "_record=1"], "no table raw.flights that can be followed"),
     (["carrier_punctuality", "carrier=ZZ"], "serving/carrier_punctuality has no row with carrier=ZZ"),
     (["carrier_punctuality", "colour=red"], "serving/carrier_punctuality has no column colour"),
     (["aircraft", "tailnum="], "serving/aircraft has no row with tailnum="),
@@ -137,6 +148,25 @@ def test_trace_prints_every_step_as_tables_and_as_json(walked: Road) -> None:
     assert {"table", "version", "by", "count", "rows"} == set(found[0])
     assert list(times(found)), "no time was told"
     assert all(t.endswith("Z") for t in times(found))
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_a_step_of_one_row_takes_few_lines_and_begins_with_what_it_was_found_by(
+    walked: Road, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    carry(walked, {"documents/long.txt": b"a long\n\n[text] " * 50_000})
+    monkeypatch.setattr(terminal, "WIDE", width)
+    document = f"s3://{walked.bucket.name}/documents/long.txt"
+    for asked in (["carrier_punctuality", "carrier=UA"], [document]):
+        told = CliRunner().invoke(main, ["trace", *asked, "--rows", "1"]).output
+        assert max(len(line) for line in told.splitlines()) <= width
+        for step in re.split(r"\n(?=\S+/\S+ @)", told):
+            assert len(step.splitlines()) <= 10, step
+            if " row  by " in step:
+                title, _, head = step.splitlines()[:3]
+                assert head.split()[0] == title.partition("  by ")[2].partition(",")[0]
+    found = json.loads(CliRunner().invoke(main, ["trace", document, "--json"]).output)
+    assert [s["rows"][0]["bytes"] for s in found if s["table"] == "raw/documents"] == ["750,000 bytes"]
 
 
 def times(found: list[dict[str, Any]]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lakehouse.cli.common import AS_JSON, named, serving_named
+from lakehouse.cli.common import AS_JSON, counted, named, serving_named
 from lakehouse.cli.plain import Failure
 from lakehouse.settings import Settings
 
@@ -16,7 +16,8 @@ from lakehouse.settings import Settings
 @click.command()
 @click.argument("table")
 @click.argument("key", nargs=-1, required=True)
-def get(table: str, key: tuple[str, ...]) -> None:
+@AS_JSON
+def get(table: str, key: tuple[str, ...], as_json: bool) -> None:
     """One item from DynamoDB: `lakehouse get carrier_punctuality carrier=UA`."""
     from lakehouse.dynamodb.sync import items_of
 
@@ -24,10 +25,14 @@ def get(table: str, key: tuple[str, ...]) -> None:
     wanted = named(key, "lakehouse get carrier_punctuality carrier=UA")
     if set(wanted) != set(serving.keys):
         raise Failure(f"the key of {table} is {', '.join(serving.keys)}", "name each as column=value")
-    item = items_of(settings, serving).get(_typed(settings, table, wanted), serving.keys)
+    items = items_of(settings, serving)
+    try:
+        item = items.get(_typed(settings, table, wanted), serving.keys)
+    except items.client.exceptions.ResourceNotFoundException as error:
+        raise Failure(f"nothing of {table} is published yet", "`lakehouse status` tells how far it is") from error
     if item is None:
         raise Failure(f"no item {wanted} in {table}", "`lakehouse status` tells whether it lags")
-    click.echo(json.dumps(item, default=str, indent=2))
+    click.echo(json.dumps(item, default=str, indent=None if as_json else 2))
 
 
 @click.command()
@@ -52,7 +57,9 @@ def verify(table: str | None, repair: bool, as_json: bool) -> None:
         told[serving.name] = [vars(one) for one in found]
         if as_json:
             continue
-        click.echo(f"{serving.name}: {len(found)} differences{' (repaired)' if found and repair else ''}")
+        click.echo(
+            f"{serving.name}: {counted(len(found), 'difference')}{' (repaired)' if found and repair else ''}"
+        )
         for one in found[:20]:
             click.echo(f"  {one.key}: table {one.row}, item {one.item}")
     if as_json:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from lakehouse.cli.common import AS_JSON, landing_bucket
-from lakehouse.cli.plain import Failure
+from lakehouse.cli.common import AS_JSON, counted, landing_bucket
+from lakehouse.cli.plain import Failure, Told
 from lakehouse.settings import Settings
 
 
@@ -52,7 +52,7 @@ def reconcile(dataset: str | None, as_json: bool) -> None:
         click.echo(json.dumps(announced))
         return
     for name, count in announced.items():
-        click.echo(f"{name}: {count} objects announced")
+        click.echo(f"{name}: {counted(count, 'object')} announced")
 
 
 @click.command()
@@ -66,31 +66,33 @@ def redrive(as_json: bool) -> None:
     settings, sqs = Settings.load(), client("sqs")
     dead = Queue(sqs, settings.required("dead_letter_url"))
     moved = dead_letters.redrive(dead, Queue(sqs, settings.required("queue_url")))
-    click.echo(json.dumps({"moved": moved}) if as_json else f"{moved} messages moved back")
+    click.echo(json.dumps({"moved": moved}) if as_json else f"{counted(moved, 'message')} moved back")
 
 
 @click.command()
 @click.argument("prefix")
-def infer(prefix: str) -> None:
+@AS_JSON
+def infer(prefix: str, as_json: bool) -> None:
     """Print a dataset file for what landed below PREFIX; save it as lakehouse/datasets/NAME.py."""
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
     from lakehouse.layers import inferred
 
     try:
-        click.echo(inferred.infer(Lake(Settings.load().lake), prefix, load()), nl=False)
+        file = inferred.infer(Lake(Settings.load().lake), prefix, load())
     except inferred.Nothing as error:
         raise Failure(str(error), "`lakehouse status` names the raw tables") from error
+    click.echo(json.dumps({"prefix": prefix, "file": file}) if as_json else file, nl=as_json)
 
 
-@click.group()
+@click.group(cls=Told)
 def quarantine() -> None:
     """What is refused: files, records and messages, each with its reason and an id."""
 
 
 @quarantine.command("list")
 @click.argument("dataset", required=False)
-@click.option("--limit", default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(0), default=50, show_default=True)
 @AS_JSON
 def list_refused(dataset: str | None, limit: int, as_json: bool) -> None:
     """The newest refused things, of all datasets or one."""
@@ -104,7 +106,7 @@ def list_refused(dataset: str | None, limit: int, as_json: bool) -> None:
         click.echo(f"{row['kind']:8} {row['id']}  {row['reason']}")
     counts = rows.group_by("dataset", "kind").agg(pl.len()).sort("dataset", "kind")
     for name, kind, count in counts.collect().iter_rows():
-        click.echo(f"{name}: {count} {kind}s")
+        click.echo(f"{name}: {counted(count, kind)}")
 
 
 @quarantine.command()

@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from lakehouse.cli.common import AS_JSON, named
-from lakehouse.cli.plain import Failure
+from lakehouse.cli.plain import Failure, Told
 from lakehouse.settings import Settings
 
 
-@click.group(name="model")
+@click.group(name="model", cls=Told)
 def models() -> None:
     """What was learned: its versions, who is champion, and back again."""
 
@@ -49,20 +49,22 @@ def list_models(name: str | None, as_json: bool) -> None:
 @click.argument("version")
 @click.option("--file", type=click.Path(dir_okay=False, path_type=Path), help="Write it there instead.")
 @MODEL
-def show_model(version: str, file: Path | None, name: str | None) -> None:
+@AS_JSON
+def show_model(version: str, file: Path | None, name: str | None, as_json: bool) -> None:
     """The model card of a version, as Markdown."""
     from lakehouse.ml import registry
 
     lake, model = _model(name)
     shown = registry.version(lake, model.name, version)
     if file is None:
-        click.echo(shown.card)
+        click.echo(json.dumps({"id": shown.id, "card": shown.card}) if as_json else shown.card)
         return
     try:
         file.write_text(shown.card, encoding="utf-8")
     except OSError as error:
         raise Failure(f"{file} cannot be written: {error.strerror}", "name a file in a folder of yours") from error
-    click.echo(f"the card of {shown.id} is in {file}")
+    told = {"id": shown.id, "file": str(file)}
+    click.echo(json.dumps(told) if as_json else f"the card of {shown.id} is in {file}")
 
 
 @models.command(name="train")
@@ -129,7 +131,8 @@ def reproduce_model(version: str, name: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("values", nargs=-1, required=True)
 @MODEL
-def predict(values: tuple[str, ...], name: str | None) -> None:
+@AS_JSON
+def predict(values: tuple[str, ...], name: str | None, as_json: bool) -> None:
     """The champion's answer for the newest row with these values: `lakehouse predict flight=1545 carrier=UA`.
 
     `seen`: the row is of the time that the champion was trained and judged on; the answer is no prediction.
@@ -142,7 +145,8 @@ def predict(values: tuple[str, ...], name: str | None) -> None:
     if unknown := set(wanted) - set(model.key):
         hint = f"name {', '.join(model.key)} as column=value"
         raise Failure(f"{', '.join(sorted(unknown))} is not in the key", hint)
-    click.echo(json.dumps(scoring.ask(lake, model, wanted), default=terminal.plain, indent=2))
+    answer = scoring.ask(lake, model, wanted)
+    click.echo(json.dumps(answer, default=terminal.plain, indent=None if as_json else 2))
 
 
 def _model(name: str | None) -> tuple[Any, Any]:

@@ -8,6 +8,9 @@ import click
 
 from lakehouse.settings import SettingError
 
+SENTENCE = 200
+"""Characters; the help of a command has no longer first sentence."""
+
 
 class Failure(click.ClickException):
     """An error for a person: what, perhaps why on a line of its own, and what to do."""
@@ -25,12 +28,28 @@ class Failure(click.ClickException):
         click.echo("\n".join(line for line in told if line), file=file, err=file is None)
 
 
-class Plain(click.Group):
-    """Commands that end with what, why and what to do where AWS is not there, or not as the settings say."""
+class Told(click.Group):
+    """A group whose help tells the whole first sentence of each command, on as many lines as it needs."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, one.get_short_help_str(SENTENCE)) for name, one in sorted(self.commands.items())]
+            )
+
+
+class Plain(Told):
+    """Commands that end with what, why and what to do where AWS is not there, or not as the settings say.
+
+    Until a command prints something, the terminal shows that it is at work.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
+        from lakehouse import terminal
+
         try:
-            return super().invoke(ctx)
+            with terminal.patience("working"):
+                return super().invoke(ctx)
         except Exception as error:
             if told := told_plainly(error):
                 raise told from error
@@ -44,6 +63,7 @@ def told_plainly(error: Exception) -> Failure | None:
     """An error that is no fault of the code, for a person; None if it may be one."""
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from lakehouse.dataset import DeclarationError
     from lakehouse.dynamodb.table import Throttled
     from lakehouse.local.aws import LocalAwsError
     from lakehouse.ml.features import NotYet
@@ -54,6 +74,8 @@ def told_plainly(error: Exception) -> Failure | None:
 
     if isinstance(error, SettingError | Untraceable | LearnerMissing):
         return Failure(error.what, error.hint)
+    if isinstance(error, DeclarationError):
+        return Failure(f"what is declared cannot be\n{error}", "mend the file")
     if isinstance(error, NotYet):
         hint = "`lakehouse status` tells what has come, `lakehouse model list` what was learned from it"
         return Failure(str(error), hint)
@@ -65,6 +87,8 @@ def told_plainly(error: Exception) -> Failure | None:
     if isinstance(error, BotoCoreError | Throttled):
         away = "`lakehouse up` in another terminal starts a local AWS; another is found by the AWS_… variables"
         return Failure(f"AWS cannot be reached\n{error}", away)
+    if isinstance(error, OSError) and error.filename:
+        return Failure(str(error), "LAKEHOUSE_HOME and LAKEHOUSE_LAKE say where state and tables lie")
     if isinstance(error, LocalAwsError):
         what, _, log = str(error).partition("\n")
         return Failure(f"{what}\n{log.strip()}", "the whole log is in LAKEHOUSE_HOME, .lakehouse if it is not set")

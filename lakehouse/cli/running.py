@@ -94,11 +94,9 @@ def doctor(as_json: bool) -> None:
     from dataclasses import asdict
 
     from lakehouse import doctor as practice
-    from lakehouse import model
-    from lakehouse.dataset import load
 
     found = []
-    for one in practice.examine(practice.Patient(Settings.load(), load(), models=model.load())):
+    for one in practice.examine(practice.Patient(Settings.load())):
         found.append(one)
         if not as_json:
             sign, colour = {"well": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗", "red")}[one.state]

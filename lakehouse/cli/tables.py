@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lakehouse.cli.common import AS_JSON, landing_bucket
+from lakehouse.cli.common import AS_JSON, counted, landing_bucket
 from lakehouse.cli.plain import Failure
 from lakehouse.cli.workers import Workers
 from lakehouse.settings import Settings, instance
@@ -27,6 +27,7 @@ def status(as_json: bool) -> None:
     from lakehouse.dynamodb.sync import items_of
     from lakehouse.lake import Lake
     from lakehouse.landing.queue import Queue
+    from lakehouse.layers import raw
     from lakehouse.layers.lag import distances
     from lakehouse.layers.tables import standing
     from lakehouse.ml import lag
@@ -41,7 +42,7 @@ def status(as_json: bool) -> None:
     lags = distances(lake, datasets, where) | lag.distances(lake, models, where)
     tables = {
         name: {
-            "rows": table.count,
+            "rows": raw.records(table) if name.startswith("raw/") else table.count,
             "version": table.version,
             "lag": lags.get(name, 0),
             "held": table.held,
@@ -76,29 +77,36 @@ def status(as_json: bool) -> None:
 @click.command()
 @click.argument("query", required=False)
 @click.option("--format", "shape", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
+@click.option("--json", "shape", flag_value="json", help="As --format json.")
 def sql(query: str | None, shape: str) -> None:
     """Ask the lake, in polars SQL: `select * from cleaned.flights limit 5`. Without a query: a prompt.
+
+    From a pipe or with a format, the query is what is on standard input.
 
     A table as it stood: `"cleaned.flights@12"`, `"cleaned.flights@2026-11-01T10:00:00Z"`. Parquet goes into a file
     or a pipe: `lakehouse sql "…" --format parquet > late.parquet`.
     """
     import polars as pl
 
+    from lakehouse import model
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
     from lakehouse.query import QueryError, ask, columns
 
     if shape == "parquet" and sys.stdout.isatty():
         raise Failure("Parquet is not for a terminal", "send it into a file: … --format parquet > rows.parquet")
-    settings, datasets = Settings.load(), load()
+    settings, datasets, models = Settings.load(), load(), model.load()
     lake = Lake(settings.lake)
+    if query is None and (shape != "table" or not sys.stdin.isatty()):
+        query = sys.stdin.read()
     if query is None:
         from lakehouse import prompt
 
-        prompt.run(partial(ask, lake, datasets), columns(lake, datasets), settings.home)
+        execute = partial(ask, lake, datasets, models=models)
+        prompt.run(execute, partial(columns, lake, datasets, models), settings.home)
         return
     try:
-        result = ask(lake, datasets, query)
+        result = ask(lake, datasets, query, models)
     except QueryError as error:
         raise Failure(str(error), error.hint) from error
     if shape == "table":
@@ -114,13 +122,23 @@ def sql(query: str | None, shape: str) -> None:
     elif shape == "parquet":
         result.write_parquet(sys.stdout.buffer)
     else:
-        click.echo(result.write_csv() if shape == "csv" else result.write_json(), nl=shape == "json")
+        spelled = result.with_columns(pl.col(pl.Binary).bin.encode("base64"))
+        click.echo(_written(spelled, shape), nl=shape == "json")
+
+
+def _written(rows: Any, shape: str) -> str:
+    from polars.exceptions import ComputeError
+
+    try:
+        return str(rows.write_csv() if shape == "csv" else rows.write_json())
+    except ComputeError as error:
+        raise Failure(str(error).partition("\n")[0], "take --format json or parquet") from error
 
 
 @click.command()
 @click.argument("what")
 @click.argument("key", nargs=-1)
-@click.option("--rows", default=5, show_default=True, help="Rows to show of each table.")
+@click.option("--rows", type=click.IntRange(0), default=5, show_default=True, help="Rows to show of each table.")
 @AS_JSON
 def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
     """Where a row came from: `lakehouse trace carrier_punctuality carrier=UA`.
@@ -152,7 +170,9 @@ def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
         return
     for step in steps:
         title = f"{step.table} @{step.version}"
-        terminal.table(title, step.rows, rows, f"by {', '.join(step.by)}" if step.by else "the whole table")
+        first = [c for c in dict.fromkeys([*step.by, *way.RECORD]) if c in step.rows.columns]
+        found = step.rows.select(*first, *(c for c in step.rows.columns if c not in first))
+        terminal.table(title, found, rows, f"by {', '.join(step.by)}" if step.by else "the whole table")
 
 
 @click.command()
@@ -171,7 +191,7 @@ def restore(table: str, when: str, replay: bool, as_json: bool) -> None:
     marks = raw.put_back if name.startswith("raw/") else no_marks
     try:
         if gone := _irreplaceable(lake, name, moment(when)):
-            what = f"{len(gone)} objects that were read since are gone from the bucket, {gone[0]} among them"
+            what = f"gone from the bucket: {counted(len(gone), 'object')} read since, {gone[0]} among them"
             raise Failure(what, "their rows would be lost: put back a layer after raw, or upload them again")
         stands, version = put_back(lake, name, moment(when), sources, marks, hold=not replay)
     except ValueError as error:
@@ -228,7 +248,7 @@ def backfill(dataset: str, workers: int, runs: bool, help_path: int | None, work
 
     def tell(done: Hopped) -> None:
         if done.moved and not as_json:
-            click.echo(f"{done.table}: {done.upserted:,} rows written, {done.deleted:,} removed")
+            click.echo(f"{done.table}: {counted(done.upserted, 'row')} written, {done.deleted:,} removed")
 
     settings = Settings.load()
     lake, others = Lake(settings.lake), Workers(dataset, workers, instance(settings) if runs else None)
@@ -276,10 +296,11 @@ def maintain(as_json: bool) -> None:
         retired = retire(lake, pinned_ids(lake, models))
     if not as_json:
         for name, count in retired.items():
-            click.echo(f"{name}: {count} files of what a backfill replaced deleted")
+            click.echo(f"{name}: {counted(count, 'file')} of what a backfill replaced deleted")
         for name, count in expired.items():
-            what = "objects deleted from the landing bucket" if name.startswith("raw/") else "records expired"
-            click.echo(f"{name}: {count} {what}")
+            landed = name.startswith("raw/")
+            what, how = ("object", "deleted from the landing bucket") if landed else ("record", "expired")
+            click.echo(f"{name}: {counted(count, what)} {how}")
     pins = pinned(lake, models)
     for table in (standing(lake, datasets) | learned(lake, models)).values():
         with terminal.busy(f"tending {table.name}"):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
+from lakehouse.dataset import DeclarationError
 from lakehouse.doctor import machine, wiring
 from lakehouse.doctor.finding import Finding, Look, Patient, fault, well
 from lakehouse.dynamodb.table import Throttled
@@ -22,19 +23,24 @@ HERE: dict[str, Look] = {
     "packages": machine.packages,
     "engine": machine.engine,
     "disk": machine.disk,
-    "tables": machine.tables,
+    "datasets": machine.datasets,
 }
 REACH: dict[str, Look] = {"ports": wiring.ports, "credentials": wiring.credentials}
 AWS: dict[str, Look] = {"bucket": wiring.bucket, "queue": wiring.queue, "wiring": wiring.wiring}
+ALERTS = "set LAKEHOUSE_ALERT_TOPIC_ARN to a topic that stands, or unset it"
+REGION = "set AWS_DEFAULT_REGION, or AWS_PROFILE to one that names it; locally: `lakehouse up`"
 MENDS = {
     "ports": wiring.UP,
     "credentials": "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_DEFAULT_REGION",
+    "alerts": ALERTS,
 } | dict.fromkeys(AWS, wiring.TEMPLATE)
 
 
 def examine(patient: Patient) -> Iterator[Finding]:
     """All findings, one subject after the other, as they are made."""
     here = [f for subject, look in HERE.items() for f in _examined(subject, look, patient)]
+    if declared := not _faulty("datasets", here):
+        here += _examined("tables", machine.tables, patient)
     yield from here
     settings = patient.settings
     missing = [VARIABLES[name] for name in ("bucket", "queue_url") if not getattr(settings, name)]
@@ -49,13 +55,22 @@ def examine(patient: Patient) -> Iterator[Finding]:
             return
     for subject, look in ({} if missing else AWS).items():
         yield from _examined(subject, look, patient)
-    if not any((f.subject, f.state) == ("tables", "fault") for f in here):
+    yield from _examined("alerts", wiring.alerts, patient)
+    if declared and not _faulty("tables", here):
         yield from _examined("lag", machine.lag, patient)
+
+
+def _faulty(subject: str, found: list[Finding]) -> bool:
+    return any((f.subject, f.state) == (subject, "fault") for f in found)
 
 
 def _examined(subject: str, look: Look, patient: Patient) -> Iterator[Finding]:
     try:
         yield from look(patient)
+    except DeclarationError as error:
+        yield fault(subject, str(error), "mend the file")
+    except NoRegionError as error:
+        yield fault("region", str(error), REGION)
     except ClientError as error:
         told = error.response["Error"]
         mend = MENDS.get(subject, "allow the call by the policy of whoever asks")

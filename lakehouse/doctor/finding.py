@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 from botocore.config import Config
 
-from lakehouse.dataset import Dataset
+from lakehouse import model
+from lakehouse.dataset import Dataset, load
 from lakehouse.lake import Lake
 from lakehouse.model import Model
 from lakehouse.settings import Settings, client
@@ -44,9 +45,7 @@ class Patient:
     """What is to be examined; `make` gives the client of an AWS service."""
 
     settings: Settings
-    datasets: dict[str, Dataset]
     make: Callable[[str, Any], Any] = client
-    models: Mapping[str, Model] = field(default_factory=dict)
 
     def ask(self, service: str) -> Any:
         return self.make(service, QUICK)
@@ -54,6 +53,18 @@ class Patient:
     @property
     def lake(self) -> Lake:
         return Lake(self.settings.lake)
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """What is declared. Raises `DeclarationError`."""
+        return load()
+
+    @cached_property
+    def models(self) -> Mapping[str, Model]:
+        """Likewise."""
+        found = model.load()
+        model.check(found, self.datasets)
+        return found
 
     @cached_property
     def queue(self) -> dict[str, str]:

@@ -92,6 +92,10 @@ def _writable(folder: Path) -> bool:
     return True
 
 
+def datasets(patient: Patient) -> Iterator[Finding]:
+    yield well("datasets", f"{len(patient.datasets)} declared; models: {len(patient.models)}")
+
+
 def tables(patient: Patient) -> Iterator[Finding]:
     """Each by itself, since one that cannot be opened must not hide the others."""
     there, broken = 0, []

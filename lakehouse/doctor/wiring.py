@@ -18,7 +18,9 @@ SKEW, REFUSED = 30, 300
 HALF = 7 * 24 * 3600
 """The longest time for which the queue should keep a message: a dead one is kept 14 days from its sending."""
 UP = "`lakehouse up` in another terminal starts a local AWS; another is found by the AWS_… variables"
-TEMPLATE = "deploy deploy/landing.yaml and set the LAKEHOUSE_… variables from its outputs; locally: `lakehouse up`"
+TEMPLATE = (
+    "deploy deploy/lakehouse.yaml and set the LAKEHOUSE_… variables from its outputs; locally: `lakehouse up`"
+)
 CREATED, REMOVED = "s3:ObjectCreated:*", "s3:ObjectRemoved:*"
 VERSIONS = "aws s3api put-bucket-versioning --bucket {} --versioning-configuration Status=Enabled"
 SUBSCRIBE = "aws sns subscribe --topic-arn {} --protocol sqs --notification-endpoint {}"
@@ -90,10 +92,13 @@ def wiring(patient: Patient) -> Iterator[Finding]:
     arn, events = patient.queue["QueueArn"], set[str]()
     for wired in found.get("QueueConfigurations", []):
         events.update(wired["Events"] if wired["QueueArn"] == arn else [])
-    for wired in found.get("TopicConfigurations", []):
-        topic = _topic(patient.ask("sns"), wired["TopicArn"], arn)
-        yield topic
-        events.update(wired["Events"] if topic.state == "well" else [])
+    wirings = found.get("TopicConfigurations", [])
+    topics = {
+        topic: _topic(patient.ask("sns"), topic, arn) for topic in dict.fromkeys(w["TopicArn"] for w in wirings)
+    }
+    yield from topics.values()
+    for wired in wirings:
+        events.update(wired["Events"] if topics[wired["TopicArn"]].state == "well" else [])
     if not events and "EventBridgeConfiguration" in found:
         seen = "the bucket tells EventBridge, whose rules are not read here"
         yield warning("wiring", seen, "see that a rule sends its events to the queue")
@@ -116,3 +121,10 @@ def _topic(sns: Any, topic: str, queue: str) -> Finding:
     if queue in ends:
         return well("topic", topic)
     return fault("topic", f"{topic} does not pass on to the queue", SUBSCRIBE.format(topic, queue))
+
+
+def alerts(patient: Patient) -> Iterator[Finding]:
+    """The topic that is told of failures and recoveries, if one is set."""
+    if topic := patient.settings.alert_topic:
+        patient.ask("sns").get_topic_attributes(TopicArn=topic)
+        yield well("alerts", topic)

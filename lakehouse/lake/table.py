@@ -277,6 +277,11 @@ class Table:
         """How many rows the whole table has, from the log alone."""
         return int(pl.DataFrame(self.delta.get_add_actions(flatten=True))["num_records"].sum())
 
+    def counted(self, column: str, value: str) -> int:
+        """How many rows lie in one partition, from the log alone."""
+        files = pl.DataFrame(self.delta.get_add_actions(flatten=True))
+        return int(files.filter(pl.col(f"partition.{column}") == value)["num_records"].sum())
+
     @property
     def there(self) -> bool:
         """Whether every file of this version is still in the store."""

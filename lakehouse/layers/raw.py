@@ -70,6 +70,11 @@ def code(dataset: Dataset) -> str:
     return f"{CODE} {dataset.reading}".rstrip()
 
 
+def records(raw: Table) -> int:
+    """How many rows there are, of every generation, its heads aside."""
+    return raw.counted("_part", "row")
+
+
 def heads(raw: Table) -> pl.LazyFrame:
     """The head rows. A table that was made before a column of theirs was thought of has none of it."""
     later = [pl.lit(None, dtype=HEAD[c]).alias(c) for c in HEAD if c not in raw.columns]

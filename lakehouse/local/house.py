@@ -78,7 +78,7 @@ def dagster(
             )
 
     running: list[Process] = []
-    watch = threading.Thread(target=_watch, args=(running, start, address, stopping))
+    watch = threading.Thread(target=_watch, args=(running, start, address, stopping, _code()))
     try:
         with aws.uninterrupted():
             running.append(start())
@@ -93,13 +93,19 @@ def dagster(
             _end(running[0])
 
 
-def _watch(running: list[Process], start: Callable[[], Process], address: str, stopping: threading.Event) -> None:
+def _watch(
+    running: list[Process],
+    start: Callable[[], Process],
+    address: str,
+    stopping: threading.Event,
+    loaded: dict[str, int],
+) -> None:
     """Do what Dagster does not: start it again when a part of it died, and reload the code when its process is
     gone or a file of it has changed.
 
     Runs are forked from the new code at once; a sensor of the old would ask on for what that no longer does.
+    `loaded`: the files before Dagster was started, so that one saved meanwhile is taken up, too.
     """
-    loaded = _code()
     while not stopping.wait(WATCH_SECONDS):
         written = _code()
         if running[0].poll() is not None:

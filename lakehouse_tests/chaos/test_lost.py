@@ -106,7 +106,7 @@ def test_a_lost_inbox_loses_no_row(home: Path) -> None:
         while road.receive():
             pass
         shutil.rmtree(Path(road.lake.root) / "landing")
-        assert "flights: 1 objects announced" in lakehouse(home, "reconcile")
+        assert "flights: 1 object announced" in lakehouse(home, "reconcile")
         road.hops()
         check(road, sample.FILES | MORE)
 
@@ -129,7 +129,7 @@ def test_a_lost_queue_is_made_again_by_up_and_its_events_are_found_by_reconcile(
         road.queue.client.delete_queue(QueueUrl=road.queue.url)
     with house.local_aws(Settings.load()):
         road = road_here()
-        assert "flights: 1 objects announced" in lakehouse(home, "reconcile")
+        assert "flights: 1 object announced" in lakehouse(home, "reconcile")
         road.hops()
         check(road, sample.FILES | MORE)
         land(road, LAST)

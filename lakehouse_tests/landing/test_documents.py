@@ -66,6 +66,7 @@ def test_cleaned_has_what_each_says(documented: Road) -> None:
     assert held["documents/page.html"]["title"] == "Late & early"
     assert held["documents/nothing"]["text"] == ""
     assert held["documents/odd.bin"]["media_type"] == "application/octet-stream"
+    assert "bytes" not in held["documents/odd.bin"]
     assert balance.unbalanced(documented.lake, documented.datasets["documents"]).is_empty()
 
 

@@ -81,6 +81,7 @@ def test_a_person_trains_promotes_shows_reproduces_asks_and_rolls_back(lake: Lak
     again = json.loads(typed("model", "promote", version[:6], "--json").output)
     assert again == {"champion": version, "already": True}
     assert "## Limits" in typed("model", "show", version).output
+    assert "## Limits" in json.loads(typed("model", "show", version, "--json").output)["card"]
     card = Path(lake.root, "card.md")
     assert f"the card of {version} is in" in typed("model", "show", version[:6], "--file", str(card)).output
     assert card.read_text() == registry.version(lake, "delay_risk", version).card
@@ -88,7 +89,7 @@ def test_a_person_trains_promotes_shows_reproduces_asks_and_rolls_back(lake: Lak
     assert "cannot be written: Not a directory\nHint" in nowhere.output
     assert "the same" in typed("model", "reproduce", version).output
     assert json.loads(typed("model", "reproduce", version, "--json").output)["same"] is True
-    answer = json.loads(typed("predict", "carrier=UA").output)
+    answer = json.loads(typed("predict", "carrier=UA", "--json").output)
     assert (answer["model"], answer["seen"], answer["time_hour"][-1]) == (version, True, "Z")
     key = [f"{column}={answer[column]}" for column in ("time_hour", "carrier", "flight")]
     assert json.loads(typed("predict", *key).output) == answer

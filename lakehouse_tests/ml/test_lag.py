@@ -62,5 +62,5 @@ def test_status_and_doctor_tell_that_a_model_lags(
     scoring.score(lake, model, datasets)
     told = json.loads(CliRunner().invoke(main, ["status", "--json"]).output)
     assert told["dynamodb"]["delay_risk"]["lag"] == 1
-    (finding,) = machine.lag(doctor.Patient(Settings.load(), {}, models={model.name: model}))
+    (finding,) = machine.lag(doctor.Patient(Settings.load()))
     assert "dynamodb/delay_risk by 1" in finding.seen

@@ -1,0 +1,74 @@
+"""What a terminal shows while something goes on, read from one."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+TALE = """
+import sys, time
+from lakehouse import terminal
+with terminal.patience("working"):
+    time.sleep(0.2)
+    if sys.argv[1:]:
+        with terminal.busy("counting"):
+            time.sleep(0.2)
+            print("one", flush=True)
+    print("two", flush=True)
+    time.sleep(0.3)
+"""
+SHOWN = "\x1b[?25h"
+"""The cursor is there again: the spinner is gone."""
+
+
+def seen(*words: str, stdout: int | None = None, **environment: str) -> str:
+    """What a terminal gets of a Python of these words: all, or standard error alone."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **environment}
+    with subprocess.Popen([sys.executable, *words], stdout=stdout or theirs, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        told = b""
+        while part := _read(ours):
+            told += part
+        if process.stdout:
+            assert process.stdout.read() == b"one\ntwo\n"
+    os.close(ours)
+    return told.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # Linux's word for the end of a pseudo-terminal
+        return b""
+
+
+def test_a_terminal_shows_that_something_goes_on_until_something_is_printed() -> None:
+    before, printed, after = seen("-c", TALE).partition("two")
+    assert printed
+    assert "working …" in before
+    assert SHOWN in before
+    assert "working" not in before.rpartition(SHOWN)[2] + after
+
+
+def test_what_a_command_says_of_its_work_takes_the_place_of_that() -> None:
+    before, _, after = seen("-c", TALE, "busy").partition("counting …")
+    assert "working …" in before
+    assert "working" not in after
+    assert after.index("one") < after.index("two")
+
+
+def test_what_is_printed_meanwhile_goes_where_standard_output_goes() -> None:
+    told = seen("-c", TALE, "busy", stdout=subprocess.PIPE)
+    assert "counting …" in told
+    assert "one" not in told
+
+
+def test_a_command_shows_that_it_is_at_work(tmp_path: Path) -> None:
+    before, table, after = seen(
+        "-m", "lakehouse.cli", "sql", "select 7 as n", LAKEHOUSE_HOME=str(tmp_path)
+    ).partition("7")
+    assert table
+    assert "working …" in before
+    assert "working" not in after
