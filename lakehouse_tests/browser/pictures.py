@@ -73,13 +73,9 @@ def picture(house: House) -> None:
         shown.goto(f"file://{path}")
         shown.wait_for_selector("html[data-drawn]")
         shown.screenshot(path=DOCS / "dashboard.png", full_page=True)
-    with page(1600) as shown:
+    with page(1800) as shown:
         lineage_of_an_item(shown, house)
         shown.screenshot(path=DOCS / "lineage.png")
-    with page(1440) as shown:
-        shown.goto(f"{house.address}/assets/serving/carrier_punctuality")
-        shown.get_by_text("Caused by").first.wait_for()
-        shown.screenshot(path=DOCS / "asset.png")
 
 
 if __name__ == "__main__":
