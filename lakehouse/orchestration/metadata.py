@@ -231,7 +231,8 @@ def code_of(thing: Callable[..., Any] | type) -> dict[str, Any]:
 def preview(table: Table) -> dg.MetadataValue:
     """A few rows of a few columns, as Markdown; of what the table itself has, not of what it keeps for us."""
     columns = [c for c in table.columns if not c.startswith("_")][:NARROW]
-    rows = table.scan().select(columns).head(5).collect() if columns else pl.DataFrame()
+    records = table.scan().filter(pl.col("_part") == "row") if "_part" in table.columns else table.scan()
+    rows = records.select(columns).head(5).collect() if columns else pl.DataFrame()
     told = [[str(v)[:18].replace("|", "\\|") if v is not None else "" for v in row] for row in rows.iter_rows()]
     return dg.MetadataValue.md(
         "\n".join(f"| {' | '.join(line)} |" for line in [columns, ["---"] * len(columns), *told])

@@ -1,6 +1,6 @@
 """Every hour, away from the road that carries events: volumes, keys, cursors, and the dashboard."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from statistics import median
 from typing import Any
@@ -11,6 +11,7 @@ import polars as pl
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Table
 from lakehouse.layers.lag import distances
+from lakehouse.layers.raw import heads
 from lakehouse.model import Model
 from lakehouse.orchestration.assets import checked
 from lakehouse.orchestration.metadata import bars, preview
@@ -29,7 +30,9 @@ def build(datasets: dict[str, Dataset], models: dict[str, Model]) -> dict[str, l
     """Assets, checks, job and schedule, as `dg.Definitions` takes them."""
     servings = [s for d in datasets.values() for s in d.serving]
     checks = [
-        *(_volume(["cleaned", name]) for name in datasets),
+        *(_volume(["raw", name], records) for name in datasets),
+        *(_volume(["cleaned", name], written) for name in datasets),
+        *(_volume(["serving", one.name], written) for one in [*servings, *(m.serving for m in models.values())]),
         *(_unique(one) for one in servings),
         *(_lag(["raw", name], datasets) for name in datasets),
     ]
@@ -83,13 +86,19 @@ def written(table: Table) -> list[int]:
     return found[::-1]
 
 
+def records(raw: Table) -> list[int]:
+    """As `written`, of a raw table by its heads: the log does not tell the rows of a commit that only adds."""
+    runs = heads(raw).group_by("_run").agg(pl.col("_records").sum(), pl.col("_ingested_at").max())
+    return runs.filter(pl.col("_records") > 0).sort("_ingested_at").tail(COMMITS).collect()["_records"].to_list()
+
+
 def unusual(volumes: Sequence[int]) -> bool:
     """Whether the last volume is far from the median of those before it."""
     *before, last = volumes or [0]
     return len(before) >= FEW and not median(before) / USUAL <= last <= median(before) * USUAL
 
 
-def _volume(key: Sequence[str]) -> dg.AssetChecksDefinition:
+def _volume(key: Sequence[str], written: Callable[[Table], list[int]]) -> dg.AssetChecksDefinition:
     described = (
         f"The last commit wrote no less than a {USUAL}th, and no more than {USUAL} times, of what is usual."
     )

@@ -10,7 +10,7 @@ import pytest
 
 from lakehouse.definitions import build
 from lakehouse.orchestration.metadata import bars
-from lakehouse.orchestration.watch import FEW, unusual, written
+from lakehouse.orchestration.watch import FEW, records, unusual, written
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import land
@@ -70,9 +70,9 @@ def test_a_tables_page_tells_what_was_written_where_and_why(house: Road) -> None
 
 def test_raws_page_counts_records_and_no_heads(house: Road) -> None:
     page = pages("flights")["raw/flights"]
-    records = house.lake.open("raw/flights")
-    assert records
-    assert records.scan().filter(pl.col("_part") == "row").collect().height == page["dagster/row_count"] == 5
+    raw = house.lake.open("raw/flights")
+    assert raw
+    assert raw.scan().filter(pl.col("_part") == "row").collect().height == page["dagster/row_count"] == 5
     assert page["summary"].startswith("5 rows: 5 added, in ")
     assert (page["added"], page["changed"], page["upserted"]) == (5, 0, 7)
     said = {c.name: c.description for c in page["dagster/column_schema"].columns}
@@ -146,7 +146,12 @@ def test_the_hour_sees_doubled_keys_and_cursors_that_lag_and_draws_the_dashboard
     house.hops()
     told = watched()
     assert {name for name, one in told.items() if not one.passed} == set()
-    assert "| time_hour | carrier |" in str(told["cleaned/flights: volume"].metadata["preview"].value)
+    for layer, first in (("cleaned", "| time_hour | carrier |"), ("raw", "| time_hour | carrier |")):
+        assert first in str(told[f"{layer}/flights: volume"].metadata["preview"].value)
+    assert "| 2013-01-01T10:00:0 | AA |" in str(told["raw/flights: volume"].metadata["preview"].value)
+    volume = told["serving/carrier_punctuality: volume"].metadata
+    assert "| carrier |" in str(volume["preview"].value)
+    assert str(volume["commits"].value).startswith("![2](data:image/svg+xml,")
     assert (tmp_path / "dashboard.html").exists()
     table = house.lake.open("serving/carrier_punctuality")
     assert table
@@ -180,6 +185,9 @@ def test_a_volume_is_what_a_commit_wrote_and_a_commit_that_wrote_nothing_is_none
     assert table
     table.append(table.scan().collect().clear())
     assert written(table) == [3]
+    raw = house.lake.open("raw/flights")
+    assert raw
+    assert records(raw) == [5]
 
 
 def test_the_drawing_is_short_enough_to_be_shown_inline() -> None:
