@@ -30,7 +30,7 @@ def house(road: Road, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Road:
 
 
 def verified(road: Road) -> dict[str, dg.AssetCheckEvaluation]:
-    """What the daily job says, by `layer/name: check`. Its run fails where one of them does: alerts tell of runs."""
+    """What the daily job says, by `layer/name: check`. Its run fails where one of them does."""
     job = build(dg.in_process_executor).resolve_job_def("verify")
     done = job.execute_in_process(raise_on_error=False)
     assert done.success == all(one.passed for one in done.get_asset_check_evaluations())
