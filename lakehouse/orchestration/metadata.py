@@ -8,6 +8,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -219,6 +220,7 @@ def lineage(one: Serving, datasets: Mapping[str, Dataset], columns: Mapping[str,
     return dg.TableColumnLineage(found)
 
 
+@cache
 def code_of(thing: Callable[..., Any] | type) -> dict[str, Any]:
     """Where a person reads what makes the table: the dataset's file, not ours."""
     with warnings.catch_warnings():
