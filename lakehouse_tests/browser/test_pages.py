@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lakehouse.dataset import load
+from lakehouse.local import feed
 from lakehouse_tests import sample
 
 CHROMIUM = shutil.which("chromium")
@@ -28,8 +29,10 @@ SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 FOREIGN = ("favicon", "preload", "DevTools", "WebSocket is closed", "Content Security Policy")
 """Words of console errors that are Dagster's own or the browser's."""
 PATIENCE = 120
+WEEK, DAYS = 7, 63
+"""What `up` lands, and what lands then: enough for a first model."""
 LATER = {name: body for name, body in sample.FILES.items() if name.startswith("flights/")}
-"""What lands after the week that `up` brings: a record that breaks the contract among them."""
+"""What lands last: a record that breaks the contract among it."""
 COUNT = """query ($job: String) {
     runsOrError(filter: {statuses: [SUCCESS], pipelineName: $job}) { ... on Runs { count } } }"""
 
@@ -52,11 +55,14 @@ class House:
         with urllib.request.urlopen(urllib.request.Request(f"{self.address}/graphql", body, headers)) as answer:
             return int(json.load(answer)["data"]["runsOrError"]["count"])
 
-    def land(self, folder: Path, name: str, body: bytes) -> None:
-        """Upload a file, and wait until a run that the sensor asked for has carried it."""
-        dataset, before = name.split("/")[0], self.runs(name.split("/")[0])
-        (folder / Path(name).name).write_bytes(body)
-        self.lakehouse("land", str(folder / Path(name).name), "--prefix", f"{dataset}/")
+    def land(self, folder: Path, files: Mapping[str, bytes]) -> None:
+        """Upload files of a dataset, and wait until a run that the sensor asked for has carried something."""
+        (dataset,) = {name.split("/")[0] for name in files}
+        before = self.runs(dataset)
+        paths = [folder / Path(name).name for name in files]
+        for path, body in zip(paths, files.values(), strict=True):
+            path.write_bytes(body)
+        self.lakehouse("land", *map(str, paths), "--prefix", f"{dataset}/")
         self.carried(dataset, before + 1)
 
     def carried(self, dataset: str, runs: int) -> None:
@@ -79,8 +85,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             made = House(process.stdout.readline().split()[1], environment)
             for dataset in load():
                 made.carried(dataset, 1)
+            for days in (feed.weather(DAYS, WEEK), feed.flights(DAYS, WEEK)):
+                made.land(home, dict(days))
+            made.carried("train_delay_risk", 1)
             for name, body in LATER.items():
-                made.land(home, name, body)
+                made.land(home, {name: body})
             yield made
         finally:
             process.terminate()
@@ -144,7 +153,8 @@ PAGES = {
     "quarantine/flights": ("Records of flights that broke the contract", "1 added"),
     "serving/carrier_punctuality": ("How late each airline is.", WROTE),
     "dynamodb/carrier_punctuality": ("as applications read them", "s after the upload."),
-    "models/delay_risk": ("Will this flight arrive", "lakehouse/model: delay_risk"),
+    "models/delay_risk": ("Will this flight arrive", "1 row, in 1 file of"),
+    "promotions/delay_risk": ("Who was made champion", "1 row, in 1 file of"),
 }
 
 
@@ -166,7 +176,7 @@ def test_the_checks_page_names_each_check_and_its_verdict(house: House) -> None:
 
 
 def test_an_upload_appears_as_a_run_that_the_sensor_asked_for(house: House, tmp_path: Path) -> None:
-    house.land(tmp_path, "flights/4.csv", sample.flights(("UA", 9, 9)))
+    house.land(tmp_path, {"flights/4.csv": sample.flights(("UA", 9, 9))})
     with page() as shown:
         shown.goto(f"{house.address}/runs")
         shown.get_by_text("flights", exact=True).first.wait_for()
@@ -187,7 +197,10 @@ def test_the_dashboard_fits_its_window_and_asks_no_server(house: House, width: i
             "[...document.querySelectorAll('.chart svg')].filter(s => s.scrollWidth > s.parentElement.clientWidth)"
         )
         assert shown.evaluate(f"{spilt}.length") == 0
+        broad = "[...document.querySelectorAll('dd')].filter(d => d.scrollWidth > d.clientWidth)"
+        assert shown.evaluate(f"{broad}.length") == 0
         assert shown.locator(".chart svg").count() >= 6
+        assert shown.get_by_text("Delay risk").count()
         assert shown.get_attribute("html", "data-theme") == scheme
         assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
         shot(shown, f"dashboard-{width}-{scheme}")
