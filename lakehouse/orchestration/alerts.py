@@ -1,7 +1,8 @@
 """Dagster's runs → SNS: one message when a dataset begins to fail, one when it is well again.
 
 A look takes every run that ended since the last, however many; the cursor is kept by Dagster with the tick. A tick
-that dies after it has told tells again.
+that dies after it has told tells again. Dagster stamps a run's end before it commits it, so a look goes back a
+little, and the cursor keeps which runs it has seen there.
 """
 
 import json
@@ -20,6 +21,8 @@ ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 NO_TOPIC = "No topic: set LAKEHOUSE_ALERT_TOPIC_ARN to be told by SNS of failures and recoveries."
 SUBJECT = 100
 """Characters; SNS refuses more."""
+LATE = 60.0
+"""Seconds from the stamp of a run's end until it can be read, at most."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,13 @@ class Ended:
 
 @dataclass(frozen=True)
 class Told:
-    """Up to when runs were looked at, and since which run each of those that fail is failing."""
+    """From when on runs are looked at, since which run each of those that fail is failing, and the runs that were
+    seen though they ended later than that.
+    """
 
     until: float
     failing: Mapping[str, str]
+    seen: Sequence[str] = ()
 
     @classmethod
     def read(cls, cursor: str | None, now: float) -> "Told":
@@ -45,7 +51,7 @@ class Told:
         return cls(**json.loads(cursor)) if cursor else cls(now, {})
 
     def cursor(self) -> str:
-        return json.dumps({"until": self.until, "failing": dict(self.failing)})
+        return json.dumps({"until": self.until, "failing": dict(self.failing), "seen": list(self.seen)})
 
 
 def news(told: Told, runs: Sequence[Ended]) -> tuple[Told, list[tuple[str, str]]]:
@@ -55,13 +61,16 @@ def news(told: Told, runs: Sequence[Ended]) -> tuple[Told, list[tuple[str, str]]
     """
     failing, messages = dict(told.failing), []
     for run in runs:
+        if run.run in told.seen:
+            continue
         if not run.good and run.name not in failing:
             failing[run.name] = run.run
             messages.append((f"lakehouse: {run.name} fails", f"Run {run.run} of {run.name} failed."))
         elif run.good and (since := failing.pop(run.name, None)):
             text = f"Run {run.run} of {run.name} went well; it had failed since run {since}."
             messages.append((f"lakehouse: {run.name} is well again", text))
-    return Told(max([told.until, *(r.at for r in runs)]), failing), messages
+    until = max([told.until, *(run.at - LATE for run in runs)])
+    return Told(until, failing, [run.run for run in runs if run.at > until]), messages
 
 
 def ended(instance: dg.DagsterInstance, since: float) -> list[Ended]:

@@ -18,13 +18,20 @@ from lakehouse.layers import balance, cleaned, history, raw, refused, serving, u
 from lakehouse.layers.ingest import ingest
 from lakehouse.orchestration import phases
 from lakehouse.orchestration.metadata import (
+    EVENTS,
     LISTED,
+    OURS,
     code_of,
     contract_schema,
+    counted,
     describe,
+    latency,
     lineage,
+    raw_schema,
     schema_of,
     served_schema,
+    standing,
+    summary,
     table_of,
 )
 from lakehouse.orchestration.resources import LakehouseResource
@@ -42,9 +49,9 @@ def build(datasets: dict[str, Dataset]) -> list[Any]:
         if dataset.history:
             found.append(_history(dataset))
         for one in dataset.serving:
-            found.append(_serving(one, datasets))
+            found.append(_serving(one, datasets, {DATASET: dataset.name}))
             if one.publish:
-                found.append(dynamodb(one))
+                found.append(dynamodb(one, {DATASET: dataset.name}))
     return found
 
 
@@ -53,9 +60,9 @@ def _inbox() -> dg.AssetSpec:
         ["landing", "inbox"],
         description="Every S3 event received, parked and unrouted ones included.",
         group_name="landing",
-        kinds={"deltalake", "sqs"},
+        kinds={"deltalake", "aws"},
         owners=OWNERS,
-        metadata={"dagster/column_schema": schema_of(inbox.SCHEMA)},
+        metadata={"dagster/column_schema": schema_of(inbox.SCHEMA, EVENTS)},
     )
 
 
@@ -72,6 +79,7 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"deltalake", "s3"},
         owners=OWNERS,
         description=f"Objects at `{dataset.landing}`: every record as text, every generation, one head row each.",
+        metadata=code_of(dataset.contract),
         freshness_policy=_freshness(dataset),
         tags={DATASET: dataset.name},
         check_specs=[dg.AssetCheckSpec("readable", asset=key, description=READABLE)],
@@ -84,7 +92,7 @@ def _raw(dataset: Dataset) -> dg.AssetsDefinition:
         heads = heads_of(lake, context, dataset.name)
         metrics.add("lakehouse.bytes", int(heads["_size"].sum()), dataset=dataset.name)
         return dg.MaterializeResult(
-            **_told(lake, done, heads, lambda kinds: {"dagster/column_schema": schema_of(kinds)}),
+            **_told(lake, done, heads, lambda kinds: {"dagster/column_schema": raw_schema(kinds, dataset)}),
             check_results=[checked("readable", _unread(heads), warn=True)],
         )
 
@@ -111,19 +119,31 @@ def _undeclared(datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         lake, run = lakehouse.lake, context.run
         failures = int(run.tags.get(FAILURES, "0"))
-        undeclared.carry(lake, lakehouse.bucket(), datasets, run=run.run_id, failures=failures)
+        carried = undeclared.carry(lake, lakehouse.bucket(), datasets, run=run.run_id, failures=failures)
         names = undeclared.tables(lake, datasets)
         heads = undeclared.heads_of(lake, names, run.run_id)
         tables = [t for name in names if (t := lake.open(raw.name(name)))]
-        about = [(t.name, t.count, t.version, ", ".join(_own(t))) for t in tables]
+        stands = [standing(lake, table) for table in tables]
+        rows, added = sum(one["dagster/row_count"] for one in stands), int(heads["_records"].sum())
+        moved = f"{added:,} added" if any(one.moved for one in carried) else "nothing changed"
+        about = [
+            (t.name, one["dagster/row_count"], t.version, ", ".join(_own(t)))
+            for t, one in zip(tables, stands, strict=True)
+        ]
         told = pl.DataFrame(about, schema=["table", "rows", "version", "columns"], orient="row")
+        caused = f"Caused by {counted(len(heads), 'object')}."
         return dg.MaterializeResult(
             metadata={
+                "summary": summary("row", rows, moved, f"in {counted(len(tables), 'table')}", caused),
                 "tables": table_of(told),
                 "objects": table_of(heads.select(ABOUT)),
                 "objects_read": len(heads),
-                "dagster/row_count": sum(t.count for t in tables),
+                "dagster/row_count": rows,
+                "added": added,
+                "files": sum(one["files"] for one in stands),
+                "megabytes": round(sum(one["megabytes"] for one in stands), 3),
                 "dagster/storage_kind": "deltalake",
+                **latency(heads),
             },
             check_results=[checked("readable", _unread(heads), warn=True)],
         )
@@ -180,7 +200,10 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
                 kinds={"deltalake"},
                 owners=OWNERS,
                 description=f"Records of {dataset.name} that broke the contract, with the rules and their text.",
-                metadata={"dagster/column_schema": schema_of(cleaned.BAD)},
+                metadata={
+                    "dagster/column_schema": schema_of(cleaned.BAD, OURS),
+                    **code_of(dataset.contract),
+                },
                 code_version=dataset.fingerprint,
                 tags={DATASET: dataset.name},
             ),
@@ -189,12 +212,14 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
     def assets(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> Iterator[Any]:
         lake = lakehouse.lake
         heads = heads_of(lake, context, dataset.name)
-        for key, verb in ((good, cleaned.clean), (bad, cleaned.quarantine)):
-            done = verb(lake, dataset)
+        kept, refused = cleaned.clean(lake, dataset), cleaned.quarantine(lake, dataset)
+        metrics.add("lakehouse.quarantine", refused.upserted, dataset=dataset.name)
+        for key, done, more in (
+            (good, kept, {"quarantined": refused.upserted}),
+            (bad, refused, {"refused": table_of(refused_now(lake, dataset))}),
+        ):
             told = _told(lake, done, heads)
-            if key == bad:
-                told["metadata"]["refused"] = table_of(refused_now(lake, dataset))
-                metrics.add("lakehouse.quarantine", done.upserted, dataset=dataset.name)
+            told["metadata"] |= more
             yield dg.MaterializeResult(asset_key=key, **told)
 
     return assets
@@ -254,6 +279,7 @@ def _history(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"deltalake", "polars"},
         owners=OWNERS,
         description=f"Every version of every key of {dataset.name}, and from when to when it stood.",
+        metadata=code_of(dataset.contract),
         code_version=dataset.fingerprint,
         tags={DATASET: dataset.name},
     )
@@ -268,7 +294,7 @@ def _history(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def _serving(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
+def _serving(one: Serving, datasets: dict[str, Dataset], tags: dict[str, str]) -> dg.AssetsDefinition:
     @dg.asset(
         key=["serving", one.name],
         deps=[["cleaned", name] for name in one.upstreams],
@@ -278,6 +304,7 @@ def _serving(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
         description=_first_line(one.compute.__doc__),
         metadata=code_of(one.compute),
         code_version=one.fingerprint,
+        tags=tags,
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         lake = lakehouse.lake
@@ -298,23 +325,26 @@ AGREEMENT = (
 )
 
 
-def dynamodb(one: Serving) -> dg.AssetsDefinition:
-    """The items of a serving table; of a model's predictions, too."""
+def dynamodb(one: Serving, tags: dict[str, str]) -> dg.AssetsDefinition:
+    """The items of a serving table; of a model's predictions, too. `tags`: whose it is."""
     key = ["dynamodb", one.name]
 
     @dg.asset(
         key=key,
         deps=[["serving", one.name]],
         group_name="dynamodb",
-        kinds={"aws", "dynamodb"},
+        kinds={"aws"},
         owners=OWNERS,
         description=f"The items of {one.name}, as applications read them.",
+        metadata=code_of(one.compute),
+        tags=tags,
         check_specs=[dg.AssetCheckSpec("agreement", asset=key, description=AGREEMENT)],
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         items = lakehouse.items(one)
         written = sync.publish(lakehouse.lake, one, items) or Written()
         heads = heads_of(lakehouse.lake, context)
+        took = latency(heads) if written.put or written.deleted else {}
         _measure(one, written, heads)
         differing = sync.verify_written(lakehouse.lake, one, items, written)
         rejected = pl.DataFrame(written.rejected, schema={"key": pl.String, "reason": pl.String}, orient="row")
@@ -322,6 +352,7 @@ def dynamodb(one: Serving) -> dg.AssetsDefinition:
         source = lakehouse.lake.open(f"serving/{one.name}")
         return dg.MaterializeResult(
             metadata={
+                **_items(lakehouse.lake, one, source, written, took),
                 "put": written.put,
                 "deleted": written.deleted,
                 "stale": written.stale,
@@ -337,6 +368,25 @@ def dynamodb(one: Serving) -> dg.AssetsDefinition:
         )
 
     return asset
+
+
+def _items(
+    lake: Lake, one: Serving, source: Table | None, written: Written, took: dict[str, float]
+) -> dict[str, Any]:
+    """What a publish tells of all items, a sentence first.
+
+    They are the serving table's rows but for those that do not fit: to count them in DynamoDB is to read them all.
+    """
+    refused = lake.open(f"rejected/{one.name}")
+    count = (source.count if source else 0) - (refused.count if refused else 0)
+    moves = {"put": written.put, "deleted": written.deleted, "left alone: newer ones stood": written.stale}
+    moved = ", ".join(f"{number:,} {word}" for word, number in moves.items() if number)
+    seconds = [f"{s} s after the upload." for s in took.values()]
+    return {
+        "summary": summary("item", count, moved or "nothing changed", "", *seconds),
+        "dagster/row_count": count,
+        **took,
+    }
 
 
 def _measure(one: Serving, written: Written, heads: pl.DataFrame) -> None:

@@ -1,4 +1,7 @@
-"""Once a day: every table held against the one before it."""
+"""Once a day: every table held against the one before it.
+
+The checks block, so that the run fails with them: alerts tell of runs.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -39,7 +42,10 @@ RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 def _balance(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=["cleaned", dataset.name], name="balance_of_all", description="`balance`, of every object."
+        asset=["cleaned", dataset.name],
+        name="balance_of_all",
+        description="`balance`, of every object.",
+        blocking=True,
     )
     def check(lakehouse: LakehouseResource) -> dg.AssetCheckResult:
         lake = lakehouse.lake
@@ -50,7 +56,7 @@ def _balance(dataset: Dataset) -> dg.AssetChecksDefinition:
 
 
 def _timeline(dataset: Dataset) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=["history", dataset.name], name="timeline", description=TIMELINE)
+    @dg.asset_check(asset=["history", dataset.name], name="timeline", description=TIMELINE, blocking=True)
     def check(lakehouse: LakehouseResource) -> dg.AssetCheckResult:
         return compared("timeline", history.disagreement(lakehouse.lake, dataset))
 
@@ -60,7 +66,7 @@ def _timeline(dataset: Dataset) -> dg.AssetChecksDefinition:
 def _as_computed(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetChecksDefinition:
     described = "What was computed change by change is what is computed at once, in a sample of groups."
 
-    @dg.asset_check(asset=["serving", one.name], name="as_computed", description=described)
+    @dg.asset_check(asset=["serving", one.name], name="as_computed", description=described, blocking=True)
     def check(lakehouse: LakehouseResource) -> dg.AssetCheckResult:
         today = datetime.now(UTC).toordinal()
         return compared("as_computed", serving.disagreement(lakehouse.lake, one, datasets, seed=today))
@@ -71,7 +77,7 @@ def _as_computed(one: Serving, datasets: dict[str, Dataset]) -> dg.AssetChecksDe
 def _agreement(one: Serving) -> dg.AssetChecksDefinition:
     described = "Every item is as the serving table says, and there is no other."
 
-    @dg.asset_check(asset=["dynamodb", one.name], name="agreement_of_all", description=described)
+    @dg.asset_check(asset=["dynamodb", one.name], name="agreement_of_all", description=described, blocking=True)
     def check(lakehouse: LakehouseResource) -> dg.AssetCheckResult:
         lake, items = lakehouse.lake, lakehouse.items(one)
         found = unmoved(lambda: _published(lake, one, items), lambda: differences(sync.verify(lake, one, items)))

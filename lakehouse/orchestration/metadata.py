@@ -8,6 +8,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -20,6 +21,45 @@ LISTED = 50
 """Objects, differences and the like that one materialization names."""
 NARROW = 8
 """Columns of a preview."""
+PART = "partition._part"
+OURS = {
+    "_part": "row: a record; head: what is known of an object's generation",
+    "_object": "the object's key in the landing bucket",
+    "_object_version": "the object's version in S3",
+    "_generation": "the object's contents, counted from 1",
+    "_record": "the record's number in its object",
+    "_modified": "when the object was uploaded, by S3's clock",
+    "_run": "the run that read it",
+    "_ingested_at": "when it was read",
+    "_state": "of a head: read, refused, withheld, gone and the like",
+    "_etag": "of a head: what S3 tells contents apart by",
+    "_size": "of a head: bytes",
+    "_records": "of a head: how many were read",
+    "_reason": "of a head: why it is in that state",
+    "_reading": "of a head: the reader or format that was declared, if one was",
+    "_text": "the record as it was written, where it could not be split or broke a rule",
+    "_bad": "why the record could not be split",
+    "_rules": "the rules that the record broke",
+}
+"""What we keep of a record or an object, beside its own columns."""
+EVENTS = {
+    "dataset": "whose it is; _parked, _unrouted or _ignored where nobody's",
+    "bucket": "the object's bucket",
+    "key": "the object's key",
+    "kind": "created or removed",
+    "event_name": "S3's own word; reconcile, replay and the like where no event told it",
+    "version_id": "the object's version",
+    "etag": "what S3 tells contents apart by",
+    "size": "bytes",
+    "sequencer": "S3's order of the events of one key",
+    "event_time": "when it happened",
+    "message_id": "the message that told it",
+    "sent_at": "when the message was sent",
+    "received_at": "when it was committed here",
+    "reason": "why it is nobody's",
+    "body": "a message that held no event of S3's, as it came",
+}
+"""The columns of the inbox."""
 
 
 def table_of(frame: pl.DataFrame) -> dg.MetadataValue:
@@ -38,44 +78,84 @@ def _kind(dtype: pl.DataType) -> str:
     return str(dtype.base_type()).lower()
 
 
-def describe(lake: Lake, table: Table, done: Hopped, heads: pl.DataFrame) -> dict[str, Any]:
+def describe(lake: Lake, table: Table, done: Hopped, heads: pl.DataFrame | None = None) -> dict[str, Any]:
     """What every table tells when it was written: in a sentence, and in numbers whose names stay the same.
 
-    `heads`: those of the objects that caused it.
+    `heads`: those of the objects that caused it, where objects did.
     """
-    files = pl.DataFrame(table.delta.get_add_actions(flatten=True))
-    rows, size = int(files["num_records"].sum()), round(int(files["size_bytes"].sum()) / 1e6, 3)
-    newest = _newest(files)
     numbers = {
-        "dagster/row_count": rows,
-        "delta_version": table.version,
         "upserted": done.upserted,
         "deleted": done.deleted,
-        **_split(table, done),
+        **_split(table, done, heads),
         "files_rewritten": done.rewritten,
         "rows_copied": done.copied,
-        "files": len(files),
-        "megabytes": size,
-        "objects_read": len(heads),
-        **_latency(heads),
     }
+    if heads is None:
+        return standing(lake, table, _moved(numbers)) | numbers
+    caused = f"Caused by {counted(len(heads), 'object')}."
     return {
-        "summary": dg.MetadataValue.md(_summary(table, numbers, newest)),
+        **standing(lake, table, _moved(numbers), caused),
         **numbers,
-        "dagster/uri": lake.uri(done.table),
-        "dagster/table_name": done.table,
+        "objects_read": len(heads),
+        **latency(heads),
+    }
+
+
+def standing(lake: Lake, table: Table, moved: str = "", *more: str) -> dict[str, Any]:
+    """What the log alone tells of a table: how much stands there, and where. `moved`: what was done to it.
+
+    A raw table's rows are its records.
+    """
+    files = pl.DataFrame(table.delta.get_add_actions(flatten=True))
+    newest = _newest(files)
+    dated = [f"Newest: {newest:%Y-%m-%d %H:%M} UTC."] if newest else []
+    rows = files.filter(pl.col(PART) == "row") if PART in files.columns else files
+    count, size = int(rows["num_records"].sum()), int(files["size_bytes"].sum())
+    return {
+        "summary": summary("row", count, moved, f"in {_sized(len(files), size)}", *dated, *more),
+        "dagster/row_count": count,
+        "delta_version": table.version,
+        "files": len(files),
+        "megabytes": round(size / 1e6, 3),
+        "dagster/uri": lake.uri(table.name),
+        "dagster/table_name": table.name,
         "dagster/storage_kind": "deltalake",
         **({"newest": dg.MetadataValue.timestamp(newest)} if newest else {}),
     }
 
 
-def _split(table: Table, done: Hopped) -> dict[str, int]:
+def summary(what: str, count: int, moved: str, where: str = "", *more: str) -> dg.MetadataValue:
+    """A plain sentence, and what more there is to say."""
+    first = f"{counted(count, what)}{f': {moved}' if moved else ''}{f', {where}' if where else ''}."
+    return dg.MetadataValue.md("\n\n".join([first, *more]))
+
+
+def counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _sized(files: int, size: int) -> str:
+    told = f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{-(-size // 1000)} kB"
+    return f"{counted(files, 'file')} of {told}{'' if files == 1 else ' together'}"
+
+
+def _moved(numbers: Mapping[str, int]) -> str:
+    words = {"added": "added", "changed": "changed"} if "added" in numbers else {"upserted": "written"}
+    told = [f"{numbers[name]:,} {word}" for name, word in {**words, "deleted": "deleted"}.items() if numbers[name]]
+    return ", ".join(told) or "nothing changed"
+
+
+def _split(table: Table, done: Hopped, heads: pl.DataFrame | None) -> dict[str, int]:
     """How many of the rows written are new, and how many stood there before; nothing where more than one commit
-    wrote them, since the log tells it by commit.
+    wrote them, since the log tells it by commit. Raw is only ever added to.
     """
+    if not done.upserted:
+        return {"added": 0, "changed": 0}
+    if heads is not None and done.table.startswith("raw/"):
+        return {"added": int(heads["_records"].sum()), "changed": 0}
     told = table.delta.history(1)[0].get("operationMetrics") or {}
     added, changed = told.get("num_target_rows_inserted", 0), told.get("num_target_rows_updated", 0)
-    return {"added": added, "changed": changed} if done.upserted and added + changed == done.upserted else {}
+    return {"added": added, "changed": changed} if added + changed == done.upserted else {}
 
 
 def _newest(files: pl.DataFrame) -> datetime | None:
@@ -89,7 +169,7 @@ def _newest(files: pl.DataFrame) -> datetime | None:
     return newest.astimezone(UTC) if isinstance(newest, datetime) and newest.tzinfo else None
 
 
-def _latency(heads: pl.DataFrame) -> dict[str, float]:
+def latency(heads: pl.DataFrame) -> dict[str, float]:
     """Seconds from the upload of the last object until now; S3 tells the upload in whole seconds."""
     uploaded = heads["_modified"].max() if len(heads) else None
     if not isinstance(uploaded, datetime):
@@ -97,18 +177,11 @@ def _latency(heads: pl.DataFrame) -> dict[str, float]:
     return {"seconds_since_upload": round((datetime.now(UTC) - uploaded).total_seconds(), 1)}
 
 
-def _summary(table: Table, numbers: Mapping[str, Any], newest: datetime | None) -> str:
-    marks = {"added": "+", "changed": "~", "deleted": "−"}
-    moved = ", ".join(f"{mark}{numbers[name]:,}" for name, mark in marks.items() if numbers.get(name))
-    rows = f"**{numbers['dagster/row_count']:,} rows**" + (f" ({moved})" if moved else "")
-    size = f"{numbers['files']:,} files, {numbers['megabytes']:,} MB"
-    count = numbers["objects_read"]
-    lines = [
-        f"{rows} in {size}, version {table.version}.",
-        f"Newest: {newest:%Y-%m-%d %H:%M} UTC." if newest else "",
-        f"Caused by {count} object{'' if count == 1 else 's'}.",
-    ]
-    return "\n\n".join(line for line in lines if line)
+def raw_schema(columns: Mapping[str, Any], dataset: Dataset | None = None) -> dg.TableSchema:
+    """A raw table's columns: ours in our words, the files' own in the contract's."""
+    known = dataset.contract.columns() if dataset else {}
+    words = {name: known[name].description if name in known else None for name in columns}
+    return schema_of(columns, {name: f"{text or ''} ← the files".strip() for name, text in words.items()} | OURS)
 
 
 def contract_schema(dataset: Dataset) -> dg.TableSchema:
@@ -147,6 +220,7 @@ def lineage(one: Serving, datasets: Mapping[str, Dataset], columns: Mapping[str,
     return dg.TableColumnLineage(found)
 
 
+@cache
 def code_of(thing: Callable[..., Any] | type) -> dict[str, Any]:
     """Where a person reads what makes the table: the dataset's file, not ours."""
     with warnings.catch_warnings():
@@ -159,7 +233,8 @@ def code_of(thing: Callable[..., Any] | type) -> dict[str, Any]:
 def preview(table: Table) -> dg.MetadataValue:
     """A few rows of a few columns, as Markdown; of what the table itself has, not of what it keeps for us."""
     columns = [c for c in table.columns if not c.startswith("_")][:NARROW]
-    rows = table.scan().select(columns).head(5).collect() if columns else pl.DataFrame()
+    records = table.scan().filter(pl.col("_part") == "row") if "_part" in table.columns else table.scan()
+    rows = records.select(columns).head(5).collect() if columns else pl.DataFrame()
     told = [[str(v)[:18].replace("|", "\\|") if v is not None else "" for v in row] for row in rows.iter_rows()]
     return dg.MetadataValue.md(
         "\n".join(f"| {' | '.join(line)} |" for line in [columns, ["---"] * len(columns), *told])

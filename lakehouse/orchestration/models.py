@@ -16,7 +16,7 @@ from lakehouse.ml.cards import drifted, weekly
 from lakehouse.ml.registry import Refused, Version
 from lakehouse.model import Model
 from lakehouse.orchestration.assets import OWNERS, checked, dynamodb
-from lakehouse.orchestration.metadata import schema_of, table_of
+from lakehouse.orchestration.metadata import code_of, describe, schema_of, standing, table_of
 from lakehouse.orchestration.resources import LakehouseResource
 from lakehouse.orchestration.sensor import ACTIVE, Past, due
 
@@ -41,7 +41,11 @@ def build(
 
 def _assets(model: Model, datasets: dict[str, Dataset]) -> list[dg.AssetsDefinition]:
     found = [_trained(model), _promoted(model), _scored(model, datasets), _watched(model, datasets)]
-    return [*found, dynamodb(model.serving)] if model.publish else found
+    return [*found, dynamodb(model.serving, _tags(model))] if model.publish else found
+
+
+def _tags(model: Model) -> dict[str, str]:
+    return {MODEL: model.name}
 
 
 def _jobs(model: Model, executor: dg.ExecutorDefinition, by_day: dg.AssetSelection) -> list[Any]:
@@ -81,7 +85,8 @@ def _trained(model: Model) -> dg.AssetsDefinition:
         owners=OWNERS,
         description=model.question,
         code_version=model.recipe,
-        metadata={"dagster/column_schema": schema_of(registry.TRAINED)},
+        metadata={"dagster/column_schema": schema_of(registry.TRAINED), **code_of(model.features)},
+        tags=_tags(model),
         check_specs=[
             dg.AssetCheckSpec("gate", asset=key, blocking=True, description=GATE),
             dg.AssetCheckSpec("leakage", asset=key, blocking=True, description=LEAKAGE),
@@ -93,7 +98,7 @@ def _trained(model: Model) -> dg.AssetsDefinition:
         reasons = pl.DataFrame({"reason": made.reasons}, schema={"reason": pl.String})
         leaking = pl.DataFrame(made.metrics["leaks"], schema=features.LEAKS)
         return dg.MaterializeResult(
-            metadata=_version(made) | _table(registry.open_models(lake, model.name)),
+            metadata=standing(lake, registry.open_models(lake, model.name)) | _version(made),
             check_results=[
                 checked("gate", reasons),
                 checked("leakage", leaking),
@@ -109,15 +114,6 @@ def _version(made: Version) -> dict[str, Any]:
     return {"id": made.id, "card": dg.MetadataValue.md(made.card), "rows": made.pins["rows"], **plain}
 
 
-def _table(table: Table) -> dict[str, Any]:
-    return {
-        "dagster/row_count": table.count,
-        "dagster/table_name": table.name,
-        "dagster/storage_kind": "deltalake",
-        "delta_version": table.version,
-    }
-
-
 def _promoted(model: Model) -> dg.AssetsDefinition:
     @dg.asset(
         key=["promotions", model.name],
@@ -126,7 +122,8 @@ def _promoted(model: Model) -> dg.AssetsDefinition:
         kinds={"deltalake"},
         owners=OWNERS,
         description=f"Who was made champion of {model.name}, when and why; the last row is in force.",
-        metadata={"dagster/column_schema": schema_of(registry.PROMOTED)},
+        metadata={"dagster/column_schema": schema_of(registry.PROMOTED), **code_of(model.features)},
+        tags=_tags(model),
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         lake = lakehouse.lake
@@ -134,8 +131,8 @@ def _promoted(model: Model) -> dg.AssetsDefinition:
         table = registry.open_promotions(lake, model.name)
         known = registry.history(table)
         return dg.MaterializeResult(
-            metadata={"outcome": told, "champion": str(registry.champion(lake, model.name)), **_table(table)}
-            | {"history": table_of(known.reverse())}
+            metadata={**standing(lake, table), "outcome": told}
+            | {"champion": str(registry.champion(lake, model.name)), "history": table_of(known.reverse())}
         )
 
     return asset
@@ -161,15 +158,16 @@ def _scored(model: Model, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
         kinds={"deltalake", "lightgbm"},
         owners=OWNERS,
         description=f"{model.question} The champion's answers, with the three strongest reasons each.",
+        metadata=code_of(model.features),
         code_version=model.code,
+        tags=_tags(model),
     )
     def asset(lakehouse: LakehouseResource) -> dg.MaterializeResult:
         lake = lakehouse.lake
         done = scoring.score(lake, model, datasets)
         table = scoring.open_scores(lake, model, datasets)
-        told = {"upserted": done.upserted, "deleted": done.deleted, **_table(table)}
         columns = {"dagster/column_schema": schema_of(table.scan().collect_schema())}
-        return dg.MaterializeResult(metadata=told | columns)
+        return dg.MaterializeResult(metadata=describe(lake, table, done) | columns)
 
     return asset
 
@@ -190,17 +188,18 @@ def _watched(model: Model, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
         kinds={"deltalake"},
         owners=OWNERS,
         description=f"How good the answers of {model.name} were, week by week, now that the truth is known.",
-        metadata={"dagster/column_schema": schema_of(monitoring.WEEKS)},
+        metadata={"dagster/column_schema": schema_of(monitoring.WEEKS), **code_of(model.features)},
+        tags=_tags(model),
         check_specs=[dg.AssetCheckSpec("quality", asset=key, description=QUALITY)],
     )
     def asset(lakehouse: LakehouseResource) -> dg.MaterializeResult:
         lake = lakehouse.lake
-        monitoring.monitor(lake, model, datasets)
+        done = monitoring.monitor(lake, model, datasets)
         failing = pl.DataFrame(
             {"failure": monitoring.realised(lake, model).failures}, schema={"failure": pl.String}
         )
         table = lake.open(f"monitor/{model.name}")
-        facts = _weeks(lake, model, table) if table else {}
+        facts = describe(lake, table, done) | _weeks(lake, model, table) if table and done else {}
         return dg.MaterializeResult(metadata=facts, check_results=[checked("quality", failing, warn=True)])
 
     return asset
@@ -219,7 +218,7 @@ def _weeks(lake: Lake, model: Model, table: Table) -> dict[str, Any]:
     if champion:
         moved = monitoring.drift(lake, model, champion)
         told |= {"drift": table_of(moved), "drift pictures": dg.MetadataValue.md(drifted(moved))}
-    return told | _table(table)
+    return told
 
 
 def _sensor(models: dict[str, Model], jobs: Sequence[Any]) -> dg.SensorDefinition:

@@ -15,7 +15,7 @@ from lakehouse.lake.glance import Glance
 from lakehouse.landing import inbox
 from lakehouse.landing.queue import Budget, Rationed
 from lakehouse.layers.lag import lagging
-from lakehouse.orchestration.metadata import table_of
+from lakehouse.orchestration.metadata import standing, table_of
 from lakehouse.orchestration.resources import LakehouseResource
 
 DATASET, FAILURES = "lakehouse/dataset", "lakehouse/failures"
@@ -110,13 +110,9 @@ def _received(lakehouse: LakehouseResource, events: pl.DataFrame) -> dg.AssetMat
     """What a tick brought."""
     box = inbox.open_inbox(lakehouse.lake)
     facts: dict[str, Any] = {
+        **standing(lakehouse.lake, box, f"{len(events):,} added"),
         "events": len(events),
         "objects": table_of(events.select(ABOUT)),
-        "dagster/row_count": box.count,
-        "dagster/uri": lakehouse.lake.uri(inbox.NAME),
-        "dagster/table_name": inbox.NAME,
-        "dagster/storage_kind": "deltalake",
-        "delta_version": box.version,
     }
     return dg.AssetMaterialization(["landing", "inbox"], metadata=facts)
 

@@ -46,7 +46,7 @@ def _dead_letters() -> dg.AssetsDefinition:
     @dg.asset(
         key=DEAD_LETTERS,
         group_name="landing",
-        kinds={"sqs"},
+        kinds={"aws"},
         owners=OWNERS,
         description="Messages received again and again and never deleted. `lakehouse redrive` moves them back.",
         check_specs=[dg.AssetCheckSpec("empty", asset=DEAD_LETTERS, description=described)],

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lakehouse.dataset import load
 from lakehouse.local import feed
 from lakehouse_tests import sample
 
@@ -28,11 +29,10 @@ SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 FOREIGN = ("favicon", "preload", "DevTools", "WebSocket is closed", "Content Security Policy")
 """Words of console errors that are Dagster's own or the browser's."""
 PATIENCE = 120
-BUSY = sample.flights(*[("AA", number, number) for number in range(10, 20)])
-"""Enough of one airline and one route for every chart to draw something."""
-LAUNCH = """mutation ($job: String!) { launchRun(executionParams: {mode: "default", selector: {
-    repositoryLocationName: "lakehouse.definitions", repositoryName: "__repository__", pipelineName: $job}}) {
-    __typename ... on PythonError { message } } }"""
+WEEK, DAYS = 7, 63
+"""What `up` lands, and what lands then: enough for a first model."""
+LATER = {name: body for name, body in sample.FILES.items() if name.startswith("flights/")}
+"""What lands last: a record that breaks the contract among it."""
 COUNT = """query ($job: String) {
     runsOrError(filter: {statuses: [SUCCESS], pipelineName: $job}) { ... on Runs { count } } }"""
 
@@ -48,29 +48,28 @@ class House:
         command = [sys.executable, "-m", "lakehouse.cli", *words]
         return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout
 
-    def asked(self, query: str, job: str) -> Any:
-        """What the page's own server answers."""
-        body = json.dumps({"query": query, "variables": {"job": job}}).encode()
+    def runs(self, job: str) -> int:
+        """Runs of a job that went well, as the page's own server tells."""
+        body = json.dumps({"query": COUNT, "variables": {"job": job}}).encode()
         headers = {"Content-Type": "application/json"}
         with urllib.request.urlopen(urllib.request.Request(f"{self.address}/graphql", body, headers)) as answer:
-            return json.load(answer)["data"]
+            return int(json.load(answer)["data"]["runsOrError"]["count"])
 
-    def runs(self, job: str) -> int:
-        """Runs of a job that went well."""
-        return int(self.asked(COUNT, job)["runsOrError"]["count"])
+    def land(self, folder: Path, files: Mapping[str, bytes]) -> None:
+        """Upload files of a dataset, and wait until a run that the sensor asked for has carried something."""
+        (dataset,) = {name.split("/")[0] for name in files}
+        before = self.runs(dataset)
+        paths = [folder / Path(name).name for name in files]
+        for path, body in zip(paths, files.values(), strict=True):
+            path.write_bytes(body)
+        self.lakehouse("land", *map(str, paths), "--prefix", f"{dataset}/")
+        self.carried(dataset, before + 1)
 
-    def land(self, folder: Path, name: str, body: bytes) -> None:
-        """Upload a file, and wait until a run that the sensor asked for has carried it."""
-        dataset, before = name.split("/")[0], self.runs(name.split("/")[0])
-        (folder / Path(name).name).write_bytes(body)
-        self.lakehouse("land", str(folder / Path(name).name), "--prefix", f"{dataset}/")
-        self.wait(dataset, before)
-
-    def wait(self, job: str, before: int = 0) -> None:
-        """Until one more run of a job went well."""
+    def carried(self, dataset: str, runs: int) -> None:
+        """Wait until so many runs of a dataset went well."""
         end = time.monotonic() + PATIENCE
-        while self.runs(job) == before:
-            assert time.monotonic() < end, f"no run of {job} within {PATIENCE} s"
+        while self.runs(dataset) < runs:
+            assert time.monotonic() < end, f"no run of {dataset} within {PATIENCE} s"
             time.sleep(0.5)
 
 
@@ -79,13 +78,18 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     home = tmp_path_factory.mktemp("home")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAKEHOUSE_", "DAGSTER_"))}
     environment |= {"LAKEHOUSE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "lakehouse.cli", "up", "--empty"]
+    command = [sys.executable, "-m", "lakehouse.cli", "up"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
             made = House(process.stdout.readline().split()[1], environment)
-            for name, body in (sample.FILES | {"flights/3.csv": BUSY}).items():
-                made.land(home, name, body)
+            for dataset in load():
+                made.carried(dataset, 1)
+            for days in (feed.weather(DAYS, WEEK), feed.flights(DAYS, WEEK)):
+                made.land(home, dict(days))
+            made.carried("train_delay_risk", 1)
+            for name, body in LATER.items():
+                made.land(home, {name: body})
             yield made
         finally:
             process.terminate()
@@ -140,12 +144,17 @@ def test_the_lineage_of_an_item_leads_back_to_what_landed(house: House) -> None:
         shot(shown, "lineage-of-item")
 
 
+WROTE = "Caused by 1 object."
 PAGES = {
-    "raw/flights": "every record as text, every generation",
-    "cleaned/flights": "One scheduled departure.",
-    "quarantine/flights": "Records of flights that broke the contract",
-    "serving/carrier_punctuality": "How late each airline is.",
-    "dynamodb/carrier_punctuality": "as applications read them",
+    "landing/inbox": ("Every S3 event received", "1 added, in"),
+    "raw/flights": ("every record as text, every generation", WROTE),
+    "raw/undeclared": ("Objects that no dataset claims", "Caused by"),
+    "cleaned/flights": ("One scheduled departure.", WROTE),
+    "quarantine/flights": ("Records of flights that broke the contract", "1 added"),
+    "serving/carrier_punctuality": ("How late each airline is.", WROTE),
+    "dynamodb/carrier_punctuality": ("as applications read them", "s after the upload."),
+    "models/delay_risk": ("Will this flight arrive", "1 row, in 1 file of"),
+    "promotions/delay_risk": ("Who was made champion", "1 row, in 1 file of"),
 }
 
 
@@ -153,9 +162,8 @@ PAGES = {
 def test_a_tables_page_says_what_it_is_and_what_was_written(house: House, asset: str) -> None:
     with page() as shown:
         shown.goto(f"{house.address}/assets/{asset}")
-        shown.get_by_text(PAGES[asset]).first.wait_for()
-        if not asset.startswith("dynamodb"):
-            shown.get_by_text("Caused by").first.wait_for()
+        for words in PAGES[asset]:
+            shown.get_by_text(words).first.wait_for()
         shot(shown, asset.replace("/", "-"))
 
 
@@ -168,7 +176,7 @@ def test_the_checks_page_names_each_check_and_its_verdict(house: House) -> None:
 
 
 def test_an_upload_appears_as_a_run_that_the_sensor_asked_for(house: House, tmp_path: Path) -> None:
-    house.land(tmp_path, "flights/4.csv", sample.flights(("UA", 9, 9)))
+    house.land(tmp_path, {"flights/4.csv": sample.flights(("UA", 9, 9))})
     with page() as shown:
         shown.goto(f"{house.address}/runs")
         shown.get_by_text("flights", exact=True).first.wait_for()
@@ -176,14 +184,7 @@ def test_an_upload_appears_as_a_run_that_the_sensor_asked_for(house: House, tmp_
         shot(shown, "runs")
 
 
-def test_the_page_of_a_model_shows_the_card_of_its_newest_version(house: House, tmp_path: Path) -> None:
-    days = [body.split(b"\n", 1) for _, body in feed.flights(3)]
-    flights = b"\n".join([days[0][0], *(rows.strip() for _, rows in days)])
-    for name, body in [*feed.weather(1), next(feed.reference()), ("flights/days.csv", flights)]:
-        house.land(tmp_path, name, body)
-    told = house.asked(LAUNCH, "train_delay_risk")
-    assert told["launchRun"]["__typename"] == "LaunchRunSuccess", told
-    house.wait("train_delay_risk")
+def test_the_page_of_a_model_shows_the_card_of_its_newest_version(house: House) -> None:
     with page() as shown:
         shown.goto(f"{house.address}/assets/models/delay_risk")
         shown.get_by_text("[Show Markdown]").first.click()
@@ -206,7 +207,10 @@ def test_the_dashboard_fits_its_window_and_asks_no_server(house: House, width: i
             "[...document.querySelectorAll('.chart svg')].filter(s => s.scrollWidth > s.parentElement.clientWidth)"
         )
         assert shown.evaluate(f"{spilt}.length") == 0
+        broad = "[...document.querySelectorAll('dd')].filter(d => d.scrollWidth > d.clientWidth)"
+        assert shown.evaluate(f"{broad}.length") == 0
         assert shown.locator(".chart svg").count() >= 6
+        assert shown.get_by_text("Delay risk").count()
         assert shown.get_attribute("html", "data-theme") == scheme
         assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
         shot(shown, f"dashboard-{width}-{scheme}")

@@ -1,5 +1,6 @@
 """The loop as Dagster runs it: blocked by the gate, asked for once, published."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -75,6 +76,9 @@ def test_the_sensor_trains_first_then_scores_and_then_rests(
     assert scored.success
     assert "data:image/svg" in page(done, "models")["card"]
     assert "PSI" in page(scored, "monitor")["drift pictures"]
+    for layer, moved in (("models", ""), ("promotions", ""), ("serving", r": [\d,]+ added"), ("monitor", r": .+")):
+        told = page(scored if layer in ("serving", "monitor") else done, layer)
+        assert re.match(rf"[\d,]+ rows?{moved}, in 1 file of \d+ kB\.", told["summary"]), told["summary"]
     assert asked(instance, lake, model) == []
     items = items_of(Settings.load(), MODEL.serving)
     assert items.count() > 500

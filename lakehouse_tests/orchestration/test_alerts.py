@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from lakehouse.orchestration import alerts
-from lakehouse.orchestration.alerts import Ended, Told, news
+from lakehouse.orchestration.alerts import LATE, Ended, Told, news
 from lakehouse.orchestration.resources import SNSResource
 from lakehouse.orchestration.sensor import DATASET
 
@@ -32,7 +32,7 @@ def runs(*told: str) -> list[Ended]:
 def test_only_what_changes_is_told(ends: list[str], subjects: list[str]) -> None:
     told, messages = news(Told(0.0, {}), runs(*ends))
     assert [subject for subject, _ in messages] == [f"lakehouse: {subject}" for subject in subjects]
-    assert told.until == len(ends)
+    assert news(told, runs(*ends)) == (told, [])
 
 
 def test_what_was_told_before_is_told_by_no_later_look() -> None:
@@ -40,6 +40,23 @@ def test_what_was_told_before_is_told_by_no_later_look() -> None:
     told, messages = news(Told.read(told.cursor(), now=9.0), runs("flights-", "flights+"))
     assert [text for _, text in messages] == ["Run run2 of flights went well; it had failed since run run1."]
     assert told.failing == {}
+
+
+def test_a_run_that_is_read_after_one_that_ended_later_is_told() -> None:
+    late, early, last = (
+        Ended(name, name, False, at) for name, at in (("late", 100.0), ("early", 130.0), ("last", 131.0))
+    )
+    told, messages = news(Told(1.0, {}), [early])
+    assert [subject for subject, _ in messages] == ["lakehouse: early fails"]
+    told = Told.read(told.cursor(), now=9.0)
+    assert told.until < late.at
+    told, messages = news(told, [late, early, last])
+    assert [subject for subject, _ in messages] == ["lakehouse: late fails", "lakehouse: last fails"]
+
+
+def test_the_cursor_keeps_no_run_that_no_look_takes_again() -> None:
+    told, _ = news(Told(1.0, {}), [Ended("flights", f"run{at}", True, float(at)) for at in range(2, 400)])
+    assert (told.until, len(told.seen)) == (399 - LATE, LATE)
 
 
 def test_who_begins_to_look_tells_nothing_of_before() -> None:

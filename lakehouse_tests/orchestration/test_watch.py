@@ -1,5 +1,6 @@
 """What a table's page tells, and what the hour's checks see."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from lakehouse.definitions import build
 from lakehouse.orchestration.metadata import bars
-from lakehouse.orchestration.watch import FEW, unusual, written
+from lakehouse.orchestration.watch import FEW, records, unusual, written
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import land
@@ -50,9 +51,10 @@ def test_a_tables_page_tells_what_was_written_where_and_why(house: Road) -> None
     assert (page["files_rewritten"], page["rows_copied"]) == (0, 0)
     assert page["files"] == 1
     assert 0 <= page["seconds_since_upload"] < 600
-    assert page["summary"].startswith("**3 rows** (+3) in 1 files, ")
-    assert "Newest: 2013-01-01 10:00 UTC.\n\nCaused by 2 objects." in page["summary"]
-    assert len(page["summary"]) < 1000
+    first, *more = page["summary"].split("\n\n")
+    assert re.fullmatch(r"3 rows: 3 added, in 1 file of \d+ kB\.", first)
+    assert more == ["Newest: 2013-01-01 10:00 UTC.", "Caused by 2 objects."]
+    assert page["quarantined"] == found["quarantine/flights"]["added"] == 1
     served = {c.name: c.description for c in found["serving/carrier_punctuality"]["dagster/column_schema"].columns}
     assert served["carrier"] == "airline, IATA code ← flights.carrier, airlines.carrier"
     assert served["late"] == "← computed from flights, airlines"
@@ -61,7 +63,50 @@ def test_a_tables_page_tells_what_was_written_where_and_why(house: Road) -> None
     assert "late" not in deps
     land(house, changed := {"flights/1.csv": sample.flights(("AA", 1, 6), ("UA", 2, 20))})
     house.announce(*changed)
-    assert pages("flights")["cleaned/flights"]["summary"].startswith("**3 rows** (~2) in ")
+    page = pages("flights")["cleaned/flights"]
+    assert page["summary"].startswith("3 rows: 2 changed, in ")
+    assert page["quarantined"] == 0
+
+
+def test_raws_page_counts_records_and_no_heads(house: Road) -> None:
+    page = pages("flights")["raw/flights"]
+    raw = house.lake.open("raw/flights")
+    assert raw
+    assert raw.scan().filter(pl.col("_part") == "row").collect().height == page["dagster/row_count"] == 5
+    assert page["summary"].startswith("5 rows: 5 added, in ")
+    assert (page["added"], page["changed"], page["upserted"]) == (5, 0, 7)
+    said = {c.name: c.description for c in page["dagster/column_schema"].columns}
+    assert said["carrier"] == "airline, IATA code ← the files"
+    assert said["_generation"] == "the object's contents, counted from 1"
+
+
+def test_the_page_of_items_tells_how_many_there_are_and_how_long_they_took(house: Road) -> None:
+    ran("airlines")
+    name = "dynamodb/carrier_punctuality"
+    page = pages("flights")[name]
+    assert (page["dagster/row_count"], page["put"]) == (2, 2)
+    assert 0 <= page["seconds_since_upload"] < 600
+    assert page["summary"] == f"2 items: 2 put.\n\n{page['seconds_since_upload']} s after the upload."
+    page = pages("flights")[name]
+    assert page["summary"] == "2 items: nothing changed."
+    assert "seconds_since_upload" not in page
+
+
+def test_rows_that_do_not_fit_into_an_item_are_no_items(house: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran("airlines")
+    monkeypatch.setattr("lakehouse.dynamodb.items.LARGEST", 100)
+    page = pages("flights")["dynamodb/route_performance"]
+    assert (page["rejected"], page["dagster/row_count"], page["summary"]) == (1, 0, "0 items: nothing changed.")
+
+
+def test_what_nobody_declared_is_told_in_a_sentence_too(house: Road) -> None:
+    land(house, {"orders/1.csv": b"number,customer\n1,ann\n2,bob\n"})
+    house.announce("orders/1.csv")
+    events = ran("undeclared").get_asset_materialization_events()
+    (page,) = (event.step_materialization_data.materialization.metadata for event in events)
+    assert page["summary"].value == "2 rows: 2 added, in 1 table.\n\nCaused by 1 object."
+    assert (page["dagster/row_count"].value, page["files"].value) == (2, 2)
+    assert 0 <= page["seconds_since_upload"].value < 600
 
 
 def test_the_contracts_words_and_the_datasets_file_are_on_the_page() -> None:
@@ -72,6 +117,20 @@ def test_the_contracts_words_and_the_datasets_file_are_on_the_page() -> None:
     (code,) = metadata["dagster/code_references"].code_references
     assert code.file_path.endswith("lakehouse/datasets/flights.py")
     assert "class Flight(" in Path(code.file_path).read_text().splitlines()[code.line_number - 1]
+
+
+def test_every_table_has_words_for_its_columns_a_place_in_the_code_and_a_tag() -> None:
+    graph = build(dg.in_process_executor).resolve_asset_graph()
+    for key in graph.materializable_asset_keys:
+        asset, name = graph.get(key), key.to_user_string()
+        if key.path[0] in ("landing", "dashboard") or name == "raw/undeclared":
+            continue
+        assert asset.tags, name
+        assert "dagster/code_references" in asset.metadata, name
+        assert not asset.kinds & {"dynamodb", "sqs"}, name
+    for name in ("landing/inbox", "quarantine/flights"):
+        columns = graph.get(dg.AssetKey(name.split("/"))).metadata["dagster/column_schema"].columns
+        assert [c.name for c in columns if not c.description] == []
 
 
 def watched() -> dict[str, dg.AssetCheckEvaluation]:
@@ -87,7 +146,12 @@ def test_the_hour_sees_doubled_keys_and_cursors_that_lag_and_draws_the_dashboard
     house.hops()
     told = watched()
     assert {name for name, one in told.items() if not one.passed} == set()
-    assert "| time_hour | carrier |" in str(told["cleaned/flights: volume"].metadata["preview"].value)
+    for layer, first in (("cleaned", "| time_hour | carrier |"), ("raw", "| time_hour | carrier |")):
+        assert first in str(told[f"{layer}/flights: volume"].metadata["preview"].value)
+    assert "| 2013-01-01T10:00:0 | AA |" in str(told["raw/flights: volume"].metadata["preview"].value)
+    volume = told["serving/carrier_punctuality: volume"].metadata
+    assert "| carrier |" in str(volume["preview"].value)
+    assert str(volume["commits"].value).startswith("![2](data:image/svg+xml,")
     assert (tmp_path / "dashboard.html").exists()
     table = house.lake.open("serving/carrier_punctuality")
     assert table
@@ -121,6 +185,9 @@ def test_a_volume_is_what_a_commit_wrote_and_a_commit_that_wrote_nothing_is_none
     assert table
     table.append(table.scan().collect().clear())
     assert written(table) == [3]
+    raw = house.lake.open("raw/flights")
+    assert raw
+    assert records(raw) == [5]
 
 
 def test_the_drawing_is_short_enough_to_be_shown_inline() -> None:
