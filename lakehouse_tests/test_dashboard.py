@@ -62,7 +62,8 @@ def test_it_shows_each_datasets_charts_and_how_the_road_does(road: Road, tmp_pat
 
 def test_a_document_that_was_read_waits_no_more(road: Road, tmp_path: Path) -> None:
     land(road, {"documents/note.txt": b"hello"})
-    road.announce("documents/note.txt")
+    while road.receive():
+        pass
     road.hops()
     told = tiles(write(road.lake, road.datasets, tmp_path / "lake.html"))
     assert (told["Objects read"], told["Events waiting"], told["Cursors behind"]) == ("1", "0", "0")
