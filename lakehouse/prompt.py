@@ -60,10 +60,10 @@ def complete(text: str) -> bool:
 
 def answer(execute: Execute, tables: Tables, asked: str) -> None:
     command, _, name = asked.partition(" ")
-    if command == "\\d":
-        _list(tables(), name.strip())
-        return
     try:
+        if command == "\\d":
+            _list(tables(), name.strip())
+            return
         with terminal.busy("asking"):
             rows = execute(asked)
     except QueryError as error:

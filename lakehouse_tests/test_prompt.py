@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -51,6 +52,17 @@ def test_an_empty_line_ends_a_query_too(tmp_path: Path) -> None:
 def test_what_was_asked_is_there_the_next_time(tmp_path: Path) -> None:
     typed(tmp_path, "select 1;\r")
     assert typed(tmp_path, "\x1b[A\r") == ["select 1"]
+
+
+def test_a_listing_that_fails_is_told_and_the_prompt_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Away(dict[str, Mapping[str, object]]):
+        def items(self) -> Any:
+            raise OSError("the lake is away")
+
+    assert typed(tmp_path, "\\d\rselect 1;\r", Away(TABLES)) == ["select 1"]
+    assert "OSError: the lake is away" in capsys.readouterr().out
 
 
 def test_an_error_is_told_and_the_prompt_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,11 +72,15 @@ def _typed(settings: Settings, table: str, wanted: dict[str, str]) -> dict[str, 
     """The key in the types of the serving table, which say how its items are named: a time can be typed in many
     ways, and an item has one of them."""
     import polars as pl
+    from deltalake.exceptions import DeltaError
 
     from lakehouse.lake import Lake
     from lakehouse.lake.scope import typed
 
-    found = Lake(settings.lake).open(f"serving/{table}")
+    try:
+        found = Lake(settings.lake).open(f"serving/{table}")
+    except (DeltaError, OSError):  # whoever may read the items alone types the key as they have it
+        return wanted
     kinds = found.kinds if found else {}
     known = pl.select(typed(value, kinds[c]).alias(c) for c, value in wanted.items() if c in kinds)
     return wanted | {c: values[0] for c, values in known.to_dict().items() if values[0] is not None}

@@ -43,9 +43,13 @@ def typed(text: str, kind: pl.DataType) -> pl.Expr:
     given = pl.lit(text)
     if isinstance(kind, pl.Datetime):
         return given.str.to_datetime(time_unit="us", time_zone=kind.time_zone, strict=False)
+    if isinstance(kind, pl.Date):
+        return given.str.to_date(strict=False)
+    if isinstance(kind, pl.Time):
+        return given.str.to_time(strict=False)
     if isinstance(kind, pl.Boolean):
-        return given.str.to_lowercase() == "true"
-    return given.cast(kind, strict=False)
+        return given.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
+    return pl.lit(None, dtype=kind) if kind.is_nested() else given.cast(kind, strict=False)
 
 
 def _literal(values: pl.Series, at: int) -> pl.Expr:

@@ -13,6 +13,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Conflict, Lake, Table
+from lakehouse.landing import documents
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.packing import ARCHIVE
 from lakehouse.layers import cleaned, raw
@@ -67,10 +68,10 @@ def retire(lake: Lake, bucket: Bucket, dataset: Dataset, keep: timedelta) -> int
 
 
 def _referred(table: Table, dataset: Dataset) -> pl.LazyFrame:
-    """The rows of documents whose bytes are in the bucket alone."""
-    if dataset.reader is None or "bytes" not in table.columns:
+    """The rows of documents whose bytes are in the bucket alone; told by their size, which is quick to read."""
+    if dataset.reader is None or not {"bytes", "size"} <= {*table.columns}:
         return raw.heads(table).clear()
-    return table.scan().filter(pl.col("_part") == "row", pl.col("bytes").is_null())
+    return table.scan().filter(pl.col("_part") == "row", pl.col("size") > documents.INLINE)
 
 
 def expire(lake: Lake, dataset: Dataset, keep: timedelta) -> int:

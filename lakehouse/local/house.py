@@ -119,9 +119,10 @@ def _watch(
 def _code() -> dict[str, int]:
     """Every file of the package, and when it was changed."""
     found = {}
-    for path in (ROOT / "lakehouse").rglob("*.py"):
-        with suppress(FileNotFoundError):
-            found[str(path)] = path.stat().st_mtime_ns
+    for folder, _, names in os.walk(ROOT / "lakehouse"):
+        for path in (Path(folder, name) for name in names if name.endswith(".py")):
+            with suppress(FileNotFoundError):
+                found[str(path)] = path.stat().st_mtime_ns
     return found
 
 

@@ -1,6 +1,6 @@
 """Rows by keys: all that a join finds, from the files that can hold them."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from lakehouse.lake import Lake, Table
-from lakehouse.lake.scope import within
+from lakehouse.lake.scope import typed, within
 
 MOMENT = datetime(2013, 7, 1, 0, 0, 0, 1, UTC)
 VALUES = {
@@ -54,3 +54,23 @@ def test_files_that_hold_none_of_the_keys_are_not_read(tmp_path: Path, kind: str
     for path in files["path"]:
         (tmp_path / "a" / "b" / path).unlink()
     assert within(found.scan(), keys).collect().height == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (pl.String(), "7", "7"),
+        (pl.Int64(), "7", 7),
+        (pl.Int64(), "seven", None),
+        (pl.Decimal(10, 2), "1.5", Decimal("1.50")),
+        (pl.Boolean(), "True", True),
+        (pl.Boolean(), "yes", None),
+        (pl.Date(), "2013-01-02", date(2013, 1, 2)),
+        (pl.Date(), "soon", None),
+        (pl.Time(), "12:30:00", time(12, 30)),
+        (pl.Datetime("us", "UTC"), "2013-01-02T03:00:00Z", datetime(2013, 1, 2, 3, tzinfo=UTC)),
+        (pl.List(pl.Int64()), "7", None),
+    ],
+)
+def test_a_value_is_read_in_its_columns_type_or_is_none(kind: pl.DataType, text: str, value: object) -> None:
+    assert pl.select(a=typed(text, kind)).item() == value

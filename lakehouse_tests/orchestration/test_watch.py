@@ -50,7 +50,7 @@ def test_a_tables_page_tells_what_was_written_where_and_why(house: Road) -> None
     assert page["objects_read"] == 2
     assert (page["files_rewritten"], page["rows_copied"]) == (0, 0)
     assert page["files"] == 1
-    assert 0 <= page["seconds_since_upload"] < 600
+    assert page["seconds_since_upload"] >= 0
     first, *more = page["summary"].split("\n\n")
     assert re.fullmatch(r"3 rows: 3 added, in 1 file of \d+ kB\.", first)
     assert more == ["Newest: 2013-01-01 10:00 UTC.", "Caused by 2 objects."]
@@ -85,7 +85,7 @@ def test_the_page_of_items_tells_how_many_there_are_and_how_long_they_took(house
     name = "dynamodb/carrier_punctuality"
     page = pages("flights")[name]
     assert (page["dagster/row_count"], page["put"]) == (2, 2)
-    assert 0 <= page["seconds_since_upload"] < 600
+    assert page["seconds_since_upload"] >= 0
     assert page["summary"] == f"2 items: 2 put.\n\n{page['seconds_since_upload']} s after the upload."
     page = pages("flights")[name]
     assert page["summary"] == "2 items: nothing changed."
@@ -106,7 +106,7 @@ def test_what_nobody_declared_is_told_in_a_sentence_too(house: Road) -> None:
     (page,) = (event.step_materialization_data.materialization.metadata for event in events)
     assert page["summary"].value == "2 rows: 2 added, in 1 table.\n\nCaused by 1 object."
     assert (page["dagster/row_count"].value, page["files"].value) == (2, 2)
-    assert 0 <= page["seconds_since_upload"].value < 600
+    assert page["seconds_since_upload"].value >= 0
 
 
 def test_the_contracts_words_and_the_datasets_file_are_on_the_page() -> None:
@@ -188,6 +188,20 @@ def test_a_volume_is_what_a_commit_wrote_and_a_commit_that_wrote_nothing_is_none
     raw = house.lake.open("raw/flights")
     assert raw
     assert records(raw) == [5]
+
+
+def test_a_table_that_cannot_be_opened_hides_no_other_volume(house: Road) -> None:
+    house.hops()
+    log = Path(house.lake.root, "cleaned/flights/_delta_log/00000000000000000000.json")
+    log.write_text("no json")
+    job = build(dg.in_process_executor).resolve_job_def("watch")
+    told = {
+        one.asset_key.path[-1]: one
+        for one in job.execute_in_process(raise_on_error=False).get_asset_check_evaluations()
+        if (one.check_name, one.asset_key.path[0]) == ("volume", "cleaned")
+    }
+    assert not told["flights"].passed
+    assert told["airlines"].passed
 
 
 def test_the_drawing_is_short_enough_to_be_shown_inline() -> None:
