@@ -173,7 +173,8 @@ def _sheets(body: bytes, form: Format | None, judge: Judge) -> Rest:
     judged = [judge(rows, ()) for _, rows in told if not isinstance(rows, Unreadable)]
     gone = sum(int(those.sum()) for those in judged)
     others = sum(map(len, judged)) - gone
-    return Rest(None, gone, "a workbook is kept or goes as one", others) if gone else Rest(body)
+    whole = "a workbook is kept or goes as one"
+    return Rest(None, gone, whole, others) if gone else Rest(body, others=others)
 
 
 def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, budget: packing.Budget) -> Rest:
@@ -191,10 +192,10 @@ def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, bud
         rest = _without(name, content, form, erased, judge, budget)
         rests[name] = _named(rest, "a member is named after the subject") if erased.says(name) else rest
     gone = sum(rest.gone for rest in rests.values())
-    if not gone:
-        return Rest(body)
-    whole = next((rest.whole for rest in rests.values() if rest.whole), "")
     others = sum(rest.others for rest in rests.values())
+    if not gone:
+        return Rest(body, others=others)
+    whole = next((rest.whole for rest in rests.values() if rest.whole), "")
     if closed:
         return Rest(None, gone, "a member of it cannot be read, and so not be kept", others)
     changed = {name: rest.body for name, rest in rests.items() if rest.gone}

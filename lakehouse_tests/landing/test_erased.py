@@ -157,6 +157,20 @@ def test_a_member_that_is_named_after_the_subject_goes_with_all_its_records_and_
     assert zipfile.ZipFile(io.BytesIO(rest.body)).namelist() == ["b.csv"]
 
 
+BOOK = workbook({"one": [["customer"], ["bob"], ["eve"]]})
+
+
+def shut(files: dict[str, bytes]) -> bytes:
+    """An archive in which what is `shut` cannot be read, and so not be kept."""
+    return zipped(files).replace(b"shut", b"open")
+
+
+@pytest.mark.parametrize("body", [BOOK, zipped({"a.csv": b"customer\nbob\neve\n"})], ids=["workbook", "archive"])
+def test_what_nothing_goes_of_tells_how_many_records_others_have_in_it(body: bytes) -> None:
+    assert excise("a", body) == Rest(body, others=2)
+    assert excise("a.zip", zipped({f"{ANN}.x": body})).gone == 2
+
+
 NESTED = pa.array([[ANN], ["bob"], []], pa.list_(pa.dictionary(pa.int8(), pa.string())))
 ODD = f"<o><customer>{ANN}</customer><c>2</c><c>3</c></o>".encode()
 PEOPLE = f"customer\n{ANN}\nbob\neve".encode()
@@ -169,12 +183,10 @@ PEOPLE = f"customer\n{ANN}\nbob\neve".encode()
         ("a.xml", ODD),
         ("a.xlsx", workbook({"one": [["n", "customer"], [1, ANN]], "two": [["customer"], ["bob"], ["eve"]]})),
         ("a.zip", zipped({"a.xml": ODD, "b.csv": b"customer\n"})),
-        (
-            "a.zip",
-            zipped({"a.csv": f"customer\n{ANN}\nbob\neve".encode(), "b": b"shut"}).replace(b"shut", b"open"),
-        ),
+        ("a.zip", shut({"a.csv": PEOPLE, "b": b"shut"})),
+        ("a.zip", shut({"a.csv": f"customer\n{ANN}".encode(), "b.xlsx": BOOK, "c": b"shut"})),
     ],
-    ids=["dictionary", "shape", "workbook", "member", "closed"],
+    ids=["dictionary", "shape", "workbook", "member", "closed", "untouched"],
 )
 def test_what_cannot_be_rewritten_for_others_tells_how_many_records_are_theirs(key: str, body: bytes) -> None:
     rest = excise(key, body)
