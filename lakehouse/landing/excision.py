@@ -181,28 +181,37 @@ def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, bud
     """The archive with what is left of its members; without those of which nothing is.
 
     A member that takes others' records with it takes the archive: without it, it would tell of their removal.
+    One that a later one of its name supersedes nobody reads, and the archive that is written has none.
     """
-    rests, closed = {}, False
-    for name, content in packing.members(body, budget):
-        if content is None:
-            continue
-        if isinstance(content, Unreadable):
-            closed = True
-            continue
-        rest = _without(name, content, form, erased, judge, budget)
-        rests[name] = _named(rest, "a member is named after the subject") if erased.says(name) else rest
-    gone = sum(rest.gone for rest in rests.values())
+    found: dict[str, Rest | Unreadable] = {}
+    past = 0
+    for name, content in packing.members(body, budget, superseded=True):
+        before = found.pop(name, None)
+        past += before.gone if isinstance(before, Rest) else 0
+        assert content is not None
+        found[name] = (
+            content if isinstance(content, Unreadable) else _member(name, content, form, erased, judge, budget)
+        )
+    rests = {name: rest for name, rest in found.items() if isinstance(rest, Rest)}
+    gone = past + sum(rest.gone for rest in rests.values())
     others = sum(rest.others for rest in rests.values())
     if not gone:
         return Rest(body, others=others)
     whole = next((rest.whole for rest in rests.values() if rest.whole), "")
-    if closed:
+    if len(rests) < len(found):
         return Rest(None, gone, "a member of it cannot be read, and so not be kept", others)
     changed = {name: rest.body for name, rest in rests.items() if rest.gone}
     torn = any(rest.body is None and rest.others for rest in rests.values())
     if torn or all(name in changed and changed[name] is None for name in rests):
         return Rest(None, gone, whole, others)
     return Rest((_zip if body.startswith(b"PK") else _tar)(body, changed), gone, whole, others)
+
+
+def _member(
+    name: str, body: bytes, form: Format | None, erased: Erased, judge: Judge, budget: packing.Budget
+) -> Rest:
+    rest = _without(name, body, form, erased, judge, budget)
+    return _named(rest, "a member is named after the subject") if erased.says(name) else rest
 
 
 def _zip(body: bytes, changed: dict[str, bytes | None]) -> bytes:

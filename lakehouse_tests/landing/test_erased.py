@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import tarfile
 import zipfile
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from lakehouse.formats import Csv, Format, Xml
 from lakehouse.landing.erased import Erased, Subject
 from lakehouse.landing.excision import Rest, _without
-from lakehouse.landing.packing import Budget
+from lakehouse.landing.packing import Budget, members
 from lakehouse.landing.readers import read
 from lakehouse_tests.landing.files import workbook
 
@@ -155,6 +156,35 @@ def test_a_member_that_is_named_after_the_subject_goes_with_all_its_records_and_
     assert (rest.gone, rest.others, rest.whole) == (2, 1, "a member is named after the subject")
     assert rest.body is not None
     assert zipfile.ZipFile(io.BytesIO(rest.body)).namelist() == ["b.csv"]
+
+
+def added(members: list[tuple[str, bytes]], *, tar: bool) -> bytes:
+    """An archive that was added to: of members of one name the last counts."""
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w") if tar else zipfile.ZipFile(body, "w") as archive:
+        for name, content in members:
+            if isinstance(archive, tarfile.TarFile):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+            else:
+                archive.writestr(name, content)
+    return body.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("tar", [False, True], ids=["zip", "tar"])
+def test_a_member_that_a_later_one_of_its_name_supersedes_is_looked_into(tar: bool) -> None:
+    last = {"b.csv": b"customer\neve\n", "a.csv": b"customer\nbob\n"}
+    body = added([("a.csv", PEOPLE), *last.items()], tar=tar)
+    rest = excise("a", body)
+    assert rest.body is not None
+    assert (rest.gone, rest.others, rest.whole) == (1, 2, "")
+    assert ANN.encode() not in rest.body
+    assert dict(members(rest.body, Budget())) == last
+    assert excise("a", rest.body) == Rest(rest.body, others=2)
+    untouched = added([("a.csv", b"customer\nal\n"), *last.items()], tar=tar)
+    assert excise("a", untouched) == Rest(untouched, others=2)
 
 
 BOOK = workbook({"one": [["customer"], ["bob"], ["eve"]]})
