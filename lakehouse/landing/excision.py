@@ -164,7 +164,7 @@ def _anew(reader: Reader, form: Format | None, args: tuple[Any, ...], told: pl.D
     try:
         left = ANEW[reader](*args)
         return left if records(left, reader, form, packing.Budget()).equals(told) else None
-    except Exception:  # a library that writes what it has read
+    except (Exception, pl.exceptions.PanicException):  # a library that writes what it has read
         return None
 
 

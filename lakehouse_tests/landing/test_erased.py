@@ -14,8 +14,9 @@ import pyarrow.orc as orc
 import pytest
 
 from lakehouse.formats import Csv, Format, Xml
+from lakehouse.landing.columnar import read_parquet
 from lakehouse.landing.erased import Erased, Subject
-from lakehouse.landing.excision import Rest, _without
+from lakehouse.landing.excision import ANEW, Rest, _without
 from lakehouse.landing.packing import Budget, members
 from lakehouse.landing.readers import read
 from lakehouse_tests.landing.files import workbook
@@ -222,3 +223,23 @@ def test_what_cannot_be_rewritten_for_others_tells_how_many_records_are_theirs(k
     rest = excise(key, body)
     assert (rest.body, rest.gone, rest.others) == (None, 1, 2)
     assert rest.whole
+
+
+def test_a_library_that_gives_up_as_it_writes_ends_no_erasure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def panics(*_: Any) -> bytes:
+        raise pl.exceptions.PanicException("not implemented")
+
+    monkeypatch.setitem(ANEW, read_parquet, panics)
+    rest = excise("a.parquet", parquet(ROWS))
+    assert (rest.body, rest.gone, rest.others) == (None, 1, 2)
+    assert rest.whole
+
+
+def test_a_file_whose_reader_gives_up_goes_whole_if_it_says_the_subject() -> None:
+    """Polars knows no decimals of this width, and panics."""
+    wide = pa.array([1, 2], pa.decimal256(50, 2))
+    body, rows = io.BytesIO(), pa.table({"customer": [ANN, " bob"], "sum": wide})
+    with pa.ipc.new_file(body, rows.schema) as sink:
+        sink.write_table(rows)
+    rest = excise("a.arrow", body.getvalue())
+    assert (rest.body, rest.gone, rest.whole) == (None, 1, "it cannot be read as records")
