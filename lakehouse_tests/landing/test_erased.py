@@ -149,7 +149,8 @@ def test_what_cannot_be_rewritten_goes_whole_and_says_why() -> None:
     assert excise("a.json", json.dumps({"customer": ANN, "others": ["bob"]}).encode()).body is None
     told = excise("a.bin", b"\x00" + ANN.encode())
     assert (told.body, told.whole) == (None, "it cannot be read as records")
-    assert excise("a.bin", b"\x00bob") == Rest(b"\x00bob")
+    assert excise("a.bin", b"\x00bob") == Rest(b"\x00bob", others=1)
+    assert excise("a.bin", b"") == Rest(b"")
 
 
 def test_a_member_that_is_named_after_the_subject_goes_with_all_its_records_and_they_are_counted() -> None:
@@ -202,6 +203,12 @@ def test_what_nothing_goes_of_tells_how_many_records_others_have_in_it(body: byt
     assert excise("a.zip", zipped({f"{ANN}.x": body})).gone == 2
 
 
+def test_what_goes_with_an_archive_though_raw_may_not_have_it_is_told() -> None:
+    rest = excise("a.zip", shut({"a.csv": PEOPLE, "b": b"shut", "c": ANN.encode(), "d": b"", "e": b"\x00"}))
+    assert {*rest.lost} == {"b", "c", "d"}
+    assert rest.whole == "1 members of it cannot be unpacked, and go with it"
+
+
 NESTED = pa.array([[ANN], ["bob"], []], pa.list_(pa.dictionary(pa.int8(), pa.string())))
 ODD = f"<o><customer>{ANN}</customer><c>2</c><c>3</c></o>".encode()
 PEOPLE = f"customer\n{ANN}\nbob\neve".encode()
@@ -216,8 +223,10 @@ PEOPLE = f"customer\n{ANN}\nbob\neve".encode()
         ("a.zip", zipped({"a.xml": ODD, "b.csv": b"customer\n"})),
         ("a.zip", shut({"a.csv": PEOPLE, "b": b"shut"})),
         ("a.zip", shut({"a.csv": f"customer\n{ANN}".encode(), "b.xlsx": BOOK, "c": b"shut"})),
+        ("a.zip", shut({"a.csv": PEOPLE[:-4], "b.bin": b"\x00", "__MACOSX/._a.csv": b"\x00", "c": b"shut"})),
+        ("a.xlsx", workbook({"one": [["customer"], [ANN], ["bob"]], "two": [["a", "a"], ["bob", "eve"]]})),
     ],
-    ids=["dictionary", "shape", "workbook", "member", "closed", "untouched"],
+    ids=["dictionary", "shape", "workbook", "member", "closed", "untouched", "no reader", "sheet"],
 )
 def test_what_cannot_be_rewritten_for_others_tells_how_many_records_are_theirs(key: str, body: bytes) -> None:
     rest = excise(key, body)
