@@ -313,11 +313,15 @@ def of_excel(rows: pl.DataFrame) -> bytes:
 
 
 def shut(rows: pl.DataFrame) -> bytes:
-    """An archive of which a member cannot be read, and so not be kept."""
+    return shut_in(a_csv=rows.write_csv().encode())
+
+
+def shut_in(**members: bytes) -> bytes:
+    """An archive of which a member, too, cannot be read, and so not be kept."""
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w") as archive:
-        archive.writestr("a.csv", rows.write_csv())
-        archive.writestr("b.csv", "shut")
+        for name, content in {**members, "b_csv": b"shut"}.items():
+            archive.writestr(name.replace("_", "."), content)
     return body.getvalue().replace(b"shut", b"open")
 
 
@@ -445,6 +449,32 @@ def test_a_file_of_others_that_raw_has_not_read_is_left_until_it_has(mixed: Road
     carried(mixed)
     assert leftovers(mixed, ANN) == []
     assert (91, BOB) in rows(mixed, "cleaned/events", "id", "customer")
+
+
+DOUBLED = b"id,id\n1,2\n"
+PART_REFUSED = {
+    "events/member.zip": shut_in(a_csv=f"id,customer\n1,{ANN}\n2,{BOB}\n".encode(), c_csv=DOUBLED),
+    "events/alone.zip": shut_in(a_csv=f"id,customer\n3,{ANN}\n".encode(), c_csv=DOUBLED),
+    "events/book.zip": shut_in(a_csv=f"id,customer\n4,{ANN}\n".encode(), c_xlsx=workbook({"one": [["id"], [5]]})),
+    "events/sheet.xlsx": workbook({"one": [["id", "customer"], [6, ANN]], "two": [["id", "id"], [1, 2]]}),
+}
+
+
+@pytest.mark.slow
+def test_a_file_of_which_raw_refused_a_part_that_is_others_is_left(road: Road) -> None:
+    """What is the subject's, or closed to everybody, holds nobody back."""
+    road.datasets = check([Dataset("events", "events/**", Event, on_delete="retract")])
+    hers = shut_in(a_csv=f"id,customer\n7,{ANN}\n8,{BOB}\n".encode(), c_bin=ANN.encode())
+    land(road, {**PART_REFUSED, "events/hers.zip": hers})
+    carried(road)
+    one = subject(road.lake, "customer", ANN)
+    done = {f.place.rpartition("/")[2]: f.how for f in erase(site(road), one) if f.what == "records"}
+    carried(road)
+    told = dict.fromkeys((key.rpartition("/")[2] for key in PART_REFUSED), "left") | {"hers.zip": "emptied"}
+    assert {key: how.partition(":")[0] for key, how in done.items()} == told
+    assert "1 members of it cannot be unpacked" in done["hers.zip"]
+    assert leftovers(road, ANN) == [f"landing {key}" for key in sorted(PART_REFUSED)]
+    assert rows(road, "cleaned/events", "id", "customer") == [(2, BOB), (8, BOB)]
 
 
 def die(road: Road, passage: int) -> int:

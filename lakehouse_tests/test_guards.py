@@ -1007,9 +1007,23 @@ MUTATIONS = [
     swap(
         "a file is emptied before raw has read it",
         "layers/erase.py",
-        "kept = _is_read(site, dataset, got[0])",
+        "kept = _is_read(site, dataset, got[0], rest.lost)",
         "kept = True",
         "test_erase.py::a_file_of_others_that_raw_has_not_read_is_left_until_it_has[retract]",
+    ),
+    swap(
+        "a file is emptied of which raw refused a part",
+        "layers/erase.py",
+        'return read and refused <= {f"{found.key}{INSIDE}{name}" for name in lost}',
+        "return read",
+        "test_erase.py::a_file_of_which_raw_refused_a_part_that_is_others_is_left",
+    ),
+    swap(
+        "what a later member of its name supersedes keeps a subject",
+        "landing/excision.py",
+        "past += before.gone if isinstance(before, Rest) else 0",
+        "past += 0",
+        "landing/test_erased.py::a_member_that_a_later_one_of_its_name_supersedes_is_looked_into[zip]",
     ),
     swap(
         "an emptied file is read as the end of its records",

@@ -12,7 +12,7 @@ import io
 import lzma
 import tarfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +28,7 @@ from lakehouse.landing.columnar import cut_arrow, cut_orc, cut_parquet, read_arr
 from lakehouse.landing.content import unwrapped
 from lakehouse.landing.delimited import cut_csv, read_csv
 from lakehouse.landing.erased import Erased
+from lakehouse.landing.events import ignorable
 from lakehouse.landing.extractors import extract, media_type
 from lakehouse.landing.markup import cut_xml, read_xml
 from lakehouse.landing.objects import Bucket, Identity
@@ -60,14 +61,16 @@ Judge = Callable[[pl.DataFrame, Sequence[str]], pl.Series]
 class Rest:
     """What is left of an object: all of it where `gone` is 0, nothing where there is no body.
 
-    `gone`: how many records are to go, `others`: how many are not. `whole`: why these go with them nevertheless.
-    `left`: though there is no body, it is to stay as it is.
+    `gone`: how many records are to go, `others`: how many are not; what no reader takes counts as one. `whole`:
+    why these go with them nevertheless. `lost`: the members that nobody could keep, closed ones, or need not, the
+    subject's alone. `left`: though there is no body, it is to stay as it is.
     """
 
     body: bytes | None
     gone: int = 0
     whole: str = ""
     others: int = 0
+    lost: Collection[str] = ()
     left: bool = False
 
 
@@ -102,7 +105,9 @@ def _named(rest: Rest, whole: str) -> Rest:
 
 
 def _unread(body: bytes, erased: Erased) -> Rest:
-    return Rest(None, 1, "it cannot be read as records") if _says(body, erased) else Rest(body)
+    if _says(body, erased):
+        return Rest(None, 1, "it cannot be read as records")
+    return Rest(body, others=1 if body else 0)
 
 
 def _document(read: Callable[[], pl.DataFrame], body: bytes, erased: Erased, judge: Judge) -> Rest:
@@ -164,44 +169,56 @@ def _anew(reader: Reader, form: Format | None, args: tuple[Any, ...], told: pl.D
     try:
         left = ANEW[reader](*args)
         return left if records(left, reader, form, packing.Budget()).equals(told) else None
-    except Exception:  # a library that writes what it has read
+    except (Exception, pl.exceptions.PanicException):  # a library that writes what it has read
         return None
 
 
 def _sheets(body: bytes, form: Format | None, judge: Judge) -> Rest:
-    told = sheets(body, packing.Budget(), form if isinstance(form, Excel) else Excel())
-    judged = [judge(rows, ()) for _, rows in told if not isinstance(rows, Unreadable)]
+    told = [rows for _, rows in sheets(body, packing.Budget(), form if isinstance(form, Excel) else Excel())]
+    judged = [judge(rows, ()) for rows in told if not isinstance(rows, Unreadable)]
     gone = sum(int(those.sum()) for those in judged)
-    others = sum(map(len, judged)) - gone
-    return Rest(None, gone, "a workbook is kept or goes as one", others) if gone else Rest(body)
+    others = sum(map(len, judged)) - gone + len(told) - len(judged)
+    whole = "a workbook is kept or goes as one"
+    return Rest(None, gone, whole, others) if gone else Rest(body, others=others)
 
 
 def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, budget: packing.Budget) -> Rest:
     """The archive with what is left of its members; without those of which nothing is.
 
     A member that takes others' records with it takes the archive: without it, it would tell of their removal.
+    One that a later one of its name supersedes nobody reads, and the archive that is written has none.
     """
-    rests, closed = {}, False
-    for name, content in packing.members(body, budget):
-        if content is None:
-            continue
-        if isinstance(content, Unreadable):
-            closed = True
-            continue
-        rest = _without(name, content, form, erased, judge, budget)
-        rests[name] = _named(rest, "a member is named after the subject") if erased.says(name) else rest
-    gone = sum(rest.gone for rest in rests.values())
+    found: dict[str, Rest | Unreadable] = {}
+    past = 0
+    for name, content in packing.members(body, budget, superseded=True):
+        before = found.pop(name, None)
+        past += before.gone if isinstance(before, Rest) else 0
+        assert content is not None
+        found[name] = (
+            content if isinstance(content, Unreadable) else _member(name, content, form, erased, judge, budget)
+        )
+    rests = {name: rest for name, rest in found.items() if isinstance(rest, Rest)}
+    gone = past + sum(rest.gone for rest in rests.values())
+    others = sum(rest.others for name, rest in rests.items() if not ignorable(name))
     if not gone:
-        return Rest(body)
+        return Rest(body, others=others)
     whole = next((rest.whole for rest in rests.values() if rest.whole), "")
-    others = sum(rest.others for rest in rests.values())
+    closed = found.keys() - rests.keys()
+    lost = closed | {name for name, rest in rests.items() if not rest.body and not rest.others}
     if closed:
-        return Rest(None, gone, "a member of it cannot be read, and so not be kept", others)
+        return Rest(None, gone, f"{len(closed):,} members of it cannot be unpacked, and go with it", others, lost)
     changed = {name: rest.body for name, rest in rests.items() if rest.gone}
     torn = any(rest.body is None and rest.others for rest in rests.values())
     if torn or all(name in changed and changed[name] is None for name in rests):
-        return Rest(None, gone, whole, others)
+        return Rest(None, gone, whole, others, lost)
     return Rest((_zip if body.startswith(b"PK") else _tar)(body, changed), gone, whole, others)
+
+
+def _member(
+    name: str, body: bytes, form: Format | None, erased: Erased, judge: Judge, budget: packing.Budget
+) -> Rest:
+    rest = _without(name, body, form, erased, judge, budget)
+    return _named(rest, "a member is named after the subject") if erased.says(name) else rest
 
 
 def _zip(body: bytes, changed: dict[str, bytes | None]) -> bytes:

@@ -30,7 +30,7 @@ ALIASES = {".tgz": (".tar", ".gz"), ".tbz2": (".tar", ".bz2"), ".txz": (".tar", 
 FAULTS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 ARCHIVE_FAULTS = (*FAULTS, zipfile.BadZipFile, tarfile.TarError, RuntimeError, NotImplementedError)
 Member = bytes | Unreadable | None
-"""What is in a member; None if a later one has its name, as an archive that was added to has it."""
+"""What is in a member; None if a later one has its name, as an archive that was added to has it: superseded."""
 
 
 class Overrun(Unreadable):
@@ -128,25 +128,28 @@ def is_archive(body: bytes) -> bool:
     return body.startswith((b"PK\x03\x04", b"PK\x05\x06")) or body[257:262] == b"ustar"
 
 
-def members(body: bytes, budget: Budget) -> Iterator[tuple[str, Member]]:
-    """Each file in a zip or tar, by name. Raises `Unreadable` of the whole."""
+def members(body: bytes, budget: Budget, superseded: bool = False) -> Iterator[tuple[str, Member]]:
+    """Each file in a zip or tar, by name. Raises `Unreadable` of the whole.
+
+    `superseded`: also what is in those whose name a later one has, before that one.
+    """
     try:
-        yield from (_zipped if body.startswith(b"PK") else _tarred)(body, budget)
+        yield from (_zipped if body.startswith(b"PK") else _tarred)(body, budget, superseded)
     except ARCHIVE_FAULTS as error:
         raise Unreadable(f"an archive that cannot be opened: {error}") from error
 
 
-def _zipped(body: bytes, budget: Budget) -> Iterator[tuple[str, Member]]:
+def _zipped(body: bytes, budget: Budget, superseded: bool) -> Iterator[tuple[str, Member]]:
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         files = [(one.filename, one) for one in archive.infolist() if not one.is_dir()]
-        yield from _opened(files, archive.open, budget)
+        yield from _opened(files, archive.open, budget, superseded)
 
 
-def _tarred(body: bytes, budget: Budget) -> Iterator[tuple[str, Member]]:
+def _tarred(body: bytes, budget: Budget, superseded: bool) -> Iterator[tuple[str, Member]]:
     with tarfile.open(fileobj=io.BytesIO(body), mode="r:") as archive:
         files = [(one.name, one) for one in archive if one.isfile()]
         _check_end(body, archive.offset)
-        yield from _opened(files, archive.extractfile, budget)
+        yield from _opened(files, archive.extractfile, budget, superseded)
 
 
 def _check_end(body: bytes, at: int) -> None:
@@ -157,13 +160,13 @@ def _check_end(body: bytes, at: int) -> None:
 
 
 def _opened(
-    files: Sequence[tuple[str, Any]], read: Callable[[Any], Any], budget: Budget
+    files: Sequence[tuple[str, Any]], read: Callable[[Any], Any], budget: Budget, superseded: bool
 ) -> Iterator[tuple[str, Member]]:
     if len(files) > MEMBERS:
         raise Unreadable(f"an archive of {len(files):,} members; {MEMBERS:,} are allowed")
     last = dict(files)
     for name, file in files:
-        if file is not last[name]:
+        if file is not last[name] and not superseded:
             yield name, None
             continue
         try:

@@ -206,7 +206,7 @@ def _versions(site: Site, erased: Erased) -> Iterator[tuple[Version, Identity | 
         among = judges.setdefault(dataset.name, judge(dataset, erased))
         rest = excised(site.bucket, dataset, *got, erased, among)
         if which.latest and rest.body is None and rest.others:
-            kept = _is_read(site, dataset, got[0])
+            kept = _is_read(site, dataset, got[0], rest.lost)
             rest = replace(rest, body=EMPTY if kept else None, left=not kept)
         return which, got[0], rest
 
@@ -216,12 +216,20 @@ def _versions(site: Site, erased: Erased) -> Iterator[tuple[Version, Identity | 
             yield from pool.map(look, window)
 
 
-def _is_read(site: Site, dataset: Dataset, found: Identity) -> bool:
-    """Whether raw has the records of this very content, so that those of others stay when it goes."""
+def _is_read(site: Site, dataset: Dataset, found: Identity, lost: Collection[str]) -> bool:
+    """Whether raw has the records of this very content, so that those of others stay when it goes.
+
+    A member or a sheet that raw refused is nowhere else. `lost`: the members of which that says nothing.
+    """
     table = site.lake.open(raw.name(dataset.name))
-    last = raw.last_heads(table, [found.key]).collect().to_dicts() if table else []
+    if table is None:
+        return False
+    last = raw.last_heads(table, [found.key]).collect().to_dicts()
+    inside = raw.members(table, [found.key]).get(found.key, {})
+    refused = {key for key, head in inside.items() if head["_state"] == "refused"}
     now = ("read", found.etag, found.version)
-    return any((head["_state"], head["_etag"], head["_object_version"]) == now for head in last)
+    read = any((head["_state"], head["_etag"], head["_object_version"]) == now for head in last)
+    return read and refused <= {f"{found.key}{INSIDE}{name}" for name in lost}
 
 
 def _landed(site: Site, erased: Erased) -> Iterator[tuple[Version, Find]]:
@@ -238,7 +246,8 @@ def _told(site: Site, which: Version, rest: Rest | None, erased: Erased) -> Find
     if not rest.gone:
         return None
     if rest.left:
-        how = f"left: {rest.whole}; raw lacks {rest.others:,} records of others: have them read, erase again"
+        told = f"raw has not read all of the {rest.others:,} records of others"
+        how = f"left: {rest.whole}; {told}: have it read and erase again, or delete it"
     elif rest.body == EMPTY:
         how = f"emptied: {rest.whole}; raw keeps {rest.others:,} records of others"
     elif rest.body is not None:

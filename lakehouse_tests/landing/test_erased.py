@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import tarfile
 import zipfile
 from typing import Any
 
@@ -13,9 +14,10 @@ import pyarrow.orc as orc
 import pytest
 
 from lakehouse.formats import Csv, Format, Xml
+from lakehouse.landing.columnar import read_parquet
 from lakehouse.landing.erased import Erased, Subject
-from lakehouse.landing.excision import Rest, _without
-from lakehouse.landing.packing import Budget
+from lakehouse.landing.excision import ANEW, Rest, _without
+from lakehouse.landing.packing import Budget, members
 from lakehouse.landing.readers import read
 from lakehouse_tests.landing.files import workbook
 
@@ -147,7 +149,8 @@ def test_what_cannot_be_rewritten_goes_whole_and_says_why() -> None:
     assert excise("a.json", json.dumps({"customer": ANN, "others": ["bob"]}).encode()).body is None
     told = excise("a.bin", b"\x00" + ANN.encode())
     assert (told.body, told.whole) == (None, "it cannot be read as records")
-    assert excise("a.bin", b"\x00bob") == Rest(b"\x00bob")
+    assert excise("a.bin", b"\x00bob") == Rest(b"\x00bob", others=1)
+    assert excise("a.bin", b"") == Rest(b"")
 
 
 def test_a_member_that_is_named_after_the_subject_goes_with_all_its_records_and_they_are_counted() -> None:
@@ -155,6 +158,55 @@ def test_a_member_that_is_named_after_the_subject_goes_with_all_its_records_and_
     assert (rest.gone, rest.others, rest.whole) == (2, 1, "a member is named after the subject")
     assert rest.body is not None
     assert zipfile.ZipFile(io.BytesIO(rest.body)).namelist() == ["b.csv"]
+
+
+def added(members: list[tuple[str, bytes]], *, tar: bool) -> bytes:
+    """An archive that was added to: of members of one name the last counts."""
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w") if tar else zipfile.ZipFile(body, "w") as archive:
+        for name, content in members:
+            if isinstance(archive, tarfile.TarFile):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+            else:
+                archive.writestr(name, content)
+    return body.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("tar", [False, True], ids=["zip", "tar"])
+def test_a_member_that_a_later_one_of_its_name_supersedes_is_looked_into(tar: bool) -> None:
+    last = {"b.csv": b"customer\neve\n", "a.csv": b"customer\nbob\n"}
+    body = added([("a.csv", PEOPLE), *last.items()], tar=tar)
+    rest = excise("a", body)
+    assert rest.body is not None
+    assert (rest.gone, rest.others, rest.whole) == (1, 2, "")
+    assert ANN.encode() not in rest.body
+    assert dict(members(rest.body, Budget())) == last
+    assert excise("a", rest.body) == Rest(rest.body, others=2)
+    untouched = added([("a.csv", b"customer\nal\n"), *last.items()], tar=tar)
+    assert excise("a", untouched) == Rest(untouched, others=2)
+
+
+BOOK = workbook({"one": [["customer"], ["bob"], ["eve"]]})
+
+
+def shut(files: dict[str, bytes]) -> bytes:
+    """An archive in which what is `shut` cannot be read, and so not be kept."""
+    return zipped(files).replace(b"shut", b"open")
+
+
+@pytest.mark.parametrize("body", [BOOK, zipped({"a.csv": b"customer\nbob\neve\n"})], ids=["workbook", "archive"])
+def test_what_nothing_goes_of_tells_how_many_records_others_have_in_it(body: bytes) -> None:
+    assert excise("a", body) == Rest(body, others=2)
+    assert excise("a.zip", zipped({f"{ANN}.x": body})).gone == 2
+
+
+def test_what_goes_with_an_archive_though_raw_may_not_have_it_is_told() -> None:
+    rest = excise("a.zip", shut({"a.csv": PEOPLE, "b": b"shut", "c": ANN.encode(), "d": b"", "e": b"\x00"}))
+    assert {*rest.lost} == {"b", "c", "d"}
+    assert rest.whole == "1 members of it cannot be unpacked, and go with it"
 
 
 NESTED = pa.array([[ANN], ["bob"], []], pa.list_(pa.dictionary(pa.int8(), pa.string())))
@@ -169,14 +221,34 @@ PEOPLE = f"customer\n{ANN}\nbob\neve".encode()
         ("a.xml", ODD),
         ("a.xlsx", workbook({"one": [["n", "customer"], [1, ANN]], "two": [["customer"], ["bob"], ["eve"]]})),
         ("a.zip", zipped({"a.xml": ODD, "b.csv": b"customer\n"})),
-        (
-            "a.zip",
-            zipped({"a.csv": f"customer\n{ANN}\nbob\neve".encode(), "b": b"shut"}).replace(b"shut", b"open"),
-        ),
+        ("a.zip", shut({"a.csv": PEOPLE, "b": b"shut"})),
+        ("a.zip", shut({"a.csv": f"customer\n{ANN}".encode(), "b.xlsx": BOOK, "c": b"shut"})),
+        ("a.zip", shut({"a.csv": PEOPLE[:-4], "b.bin": b"\x00", "__MACOSX/._a.csv": b"\x00", "c": b"shut"})),
+        ("a.xlsx", workbook({"one": [["customer"], [ANN], ["bob"]], "two": [["a", "a"], ["bob", "eve"]]})),
     ],
-    ids=["dictionary", "shape", "workbook", "member", "closed"],
+    ids=["dictionary", "shape", "workbook", "member", "closed", "untouched", "no reader", "sheet"],
 )
 def test_what_cannot_be_rewritten_for_others_tells_how_many_records_are_theirs(key: str, body: bytes) -> None:
     rest = excise(key, body)
     assert (rest.body, rest.gone, rest.others) == (None, 1, 2)
     assert rest.whole
+
+
+def test_a_library_that_gives_up_as_it_writes_ends_no_erasure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def panics(*_: Any) -> bytes:
+        raise pl.exceptions.PanicException("not implemented")
+
+    monkeypatch.setitem(ANEW, read_parquet, panics)
+    rest = excise("a.parquet", parquet(ROWS))
+    assert (rest.body, rest.gone, rest.others) == (None, 1, 2)
+    assert rest.whole
+
+
+def test_a_file_whose_reader_gives_up_goes_whole_if_it_says_the_subject() -> None:
+    """Polars knows no decimals of this width, and panics."""
+    wide = pa.array([1, 2], pa.decimal256(50, 2))
+    body, rows = io.BytesIO(), pa.table({"customer": [ANN, " bob"], "sum": wide})
+    with pa.ipc.new_file(body, rows.schema) as sink:
+        sink.write_table(rows)
+    rest = excise("a.arrow", body.getvalue())
+    assert (rest.body, rest.gone, rest.whole) == (None, 1, "it cannot be read as records")
