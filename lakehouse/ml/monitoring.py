@@ -39,6 +39,7 @@ WEEKS = schema(
         "log_loss": pl.Float64,
     }
 )
+KEY = ["week", "model"]
 LEAST = 500
 """Labelled rows of a week that are worth a judgement. It must be over: the rows of one day share their weather."""
 DROP = 0.02
@@ -61,21 +62,25 @@ def monitor(lake: Lake, model: Model, datasets: dict[str, Dataset]) -> Hopped | 
         return lake.ensure(served, WEEKS)
 
     return hop(
-        lambda: lake.ensure(f"monitor/{model.name}", WEEKS, key=["week", "model"]),
+        lambda: lake.ensure(f"monitor/{model.name}", WEEKS, key=KEY),
         [scores, lambda: open_cleaned(lake, datasets[model.population])],
-        lambda _, news: Desired(weeks(model, news)),
-        key=["week", "model"],
+        lambda _, news: weeks(model, news),
+        key=KEY,
         code=CODE + model.recipe,
     )
 
 
-def weeks(model: Model, news: list[News]) -> pl.DataFrame:
+def weeks(model: Model, news: list[News]) -> Desired:
+    """All of them, or none where no row has changed: it takes all predictions and all truth to tell them."""
+    if all(one.quiet for one in news):
+        none = pl.DataFrame(schema=WEEKS)
+        return Desired(none, none.select(KEY))
     scores, truth = (one.source.scan() for one in news)
     rows = scores.join(feats.labels(model, {model.population: truth}), on=list(model.key), how="left").collect()
     rows = rows.with_columns(week=pl.col(ASKED).dt.truncate("1w"))
-    parts = rows.partition_by("week", "model", as_dict=True).items()
+    parts = rows.partition_by(KEY, as_dict=True).items()
     found = [_week(week, known, part) for (week, known), part in sorted(parts, key=lambda p: str(p[0]))]
-    return pl.DataFrame(found, schema=WEEKS, orient="row")
+    return Desired(pl.DataFrame(found, schema=WEEKS, orient="row"))
 
 
 def _week(week: object, known: object, rows: pl.DataFrame) -> dict[str, Any]:
