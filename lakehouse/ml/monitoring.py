@@ -158,19 +158,31 @@ def due(lake: Lake, model: Model) -> str | None:
     found = realised(lake, model)
     if found.failures and found.last and found.last > latest.until:
         return "; ".join(found.failures)
-    if promotions["code"].last() != model.code and _spans(lake, model, latest.until) >= WEEK:
+    if promotions["code"].last() != model.code and _grown(lake, model, latest):
         return "no champion answers, and a week more of truth is there"
     return None
 
 
-def _spans(lake: Lake, model: Model, since: datetime | None = None) -> timedelta:
-    """How much time the labelled rows span, from the first of them or since a moment."""
+def _spans(lake: Lake, model: Model) -> timedelta:
+    """How much time the labelled rows span."""
     table = lake.open(f"cleaned/{model.population}")
     if table is None:
         return timedelta()
     time = table.scan().filter(model.label.is_not_null()).select(model.time)
     first, last = time.select(pl.col(model.time).min(), last=pl.col(model.time).max()).collect().row(0)
-    return last - (since or first) if first else timedelta()
+    return last - first if first else timedelta()
+
+
+def _grown(lake: Lake, model: Model, seen: Version) -> bool:
+    """Whether there is a week more of truth than a version has seen.
+
+    It is asked every 30 seconds, and reads no file whose rows are all older.
+    """
+    table, pin = lake.open(f"cleaned/{model.population}"), seen.pins["inputs"][model.population]
+    if table is None or (table.id, table.version) == (pin["table"], pin["version"]):
+        return False
+    newer = table.scan().filter(pl.col(model.time) >= seen.until + WEEK, model.label.is_not_null())
+    return not newer.select(model.time).head(1).collect().is_empty()
 
 
 def reference(rows: pl.DataFrame) -> dict[str, Any]:
