@@ -30,6 +30,11 @@ class Source:
     known: pl.Expr | None = None
     later: Mapping[str, pl.Expr] = field(default_factory=dict)
 
+    @property
+    def told(self) -> tuple[str, str, dict[str, str]]:
+        """All of it as text, whole: an expression's repr is cut, and tells where it lies."""
+        return self.time, str(self.known), {column: str(at) for column, at in self.later.items()}
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -100,9 +105,11 @@ class Model:
 
     @cached_property
     def recipe(self) -> str:
-        """Of all that decides what is learned."""
-        facts = (str(self.label), repr(dict(self.params)), repr(self.rounds), repr(self.holdout), self.learner)
-        return fingerprint(self.features, repr(list(self.key)), *facts)
+        """Of all that decides what is learned, and how it is judged."""
+        learned = (str(self.label), repr(dict(self.params)), repr(self.rounds), repr(self.holdout), self.learner)
+        sources = {name: source.told for name, source in self.sources.items()}
+        judged = (repr(self.horizon), repr(list(self.segments)), repr(sources))
+        return fingerprint(self.features, repr(list(self.key)), *learned, *judged)
 
 
 def load(package: str = "lakehouse.models") -> dict[str, Model]:

@@ -155,9 +155,11 @@ def test_a_fingerprint_is_the_same_in_every_process(tmp_path: Path) -> None:
 
 TOLD = """
 from lakehouse.dataset import load
+from lakehouse.model import load as models
 served = [s for d in load().values() for s in d.serving]
 print([d.fingerprint for d in load().values()], [s.fingerprint for s in served])
 print([s.over.fingerprint for s in served if s.over])
+print([m.recipe for m in models().values()])
 """
 
 

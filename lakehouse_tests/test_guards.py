@@ -802,6 +802,13 @@ MUTATIONS = [
         "ml/test_training.py::a_version_whose_feature_knows_what_came_later_is_refused_whoever_asks",
     ),
     swap(
+        "a refusal outlives what it was judged by",
+        "model.py",
+        "*learned, *judged)",
+        "*learned)",
+        "ml/test_training.py::a_version_refused_for_its_horizon_is_judged_anew_by_another",
+    ),
+    swap(
         "promotion forgets whom the verdict was against",
         "ml/registry.py",
         "if chosen.against != _last(known):",

@@ -33,6 +33,11 @@ class News:
     def whole(self) -> bool:
         return self.changes is None
 
+    @property
+    def quiet(self) -> bool:
+        """Whether no row has changed: nothing was committed, or what maintenance commits."""
+        return self.changes is not None and self.changes.is_empty()
+
     def touched(self, columns: Sequence[str]) -> pl.DataFrame:
         """The distinct values of `columns` in every inserted, updated (before and after) and deleted row."""
         rows = self.source.scan().collect() if self.changes is None else self.changes

@@ -102,7 +102,7 @@ def _touched(serving: Serving, having: list[bool], news: list[News]) -> pl.DataF
     (kind,) = {n.source.kinds[serving.group] for n, has in zip(news, having, strict=True) if has}
     found = [pl.DataFrame(schema={serving.group: kind})]
     for one, has in zip(news, having, strict=True):
-        if one.changes is not None and one.changes.is_empty():
+        if one.quiet:
             continue
         if one.whole or not has:
             return None

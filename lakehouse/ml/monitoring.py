@@ -39,6 +39,7 @@ WEEKS = schema(
         "log_loss": pl.Float64,
     }
 )
+KEY = ["week", "model"]
 LEAST = 500
 """Labelled rows of a week that are worth a judgement. It must be over: the rows of one day share their weather."""
 DROP = 0.02
@@ -61,21 +62,25 @@ def monitor(lake: Lake, model: Model, datasets: dict[str, Dataset]) -> Hopped | 
         return lake.ensure(served, WEEKS)
 
     return hop(
-        lambda: lake.ensure(f"monitor/{model.name}", WEEKS, key=["week", "model"]),
+        lambda: lake.ensure(f"monitor/{model.name}", WEEKS, key=KEY),
         [scores, lambda: open_cleaned(lake, datasets[model.population])],
-        lambda _, news: Desired(weeks(model, news)),
-        key=["week", "model"],
+        lambda _, news: weeks(model, news),
+        key=KEY,
         code=CODE + model.recipe,
     )
 
 
-def weeks(model: Model, news: list[News]) -> pl.DataFrame:
+def weeks(model: Model, news: list[News]) -> Desired:
+    """All of them, or none where no row has changed: it takes all predictions and all truth to tell them."""
+    if all(one.quiet for one in news):
+        none = pl.DataFrame(schema=WEEKS)
+        return Desired(none, none.select(KEY))
     scores, truth = (one.source.scan() for one in news)
     rows = scores.join(feats.labels(model, {model.population: truth}), on=list(model.key), how="left").collect()
     rows = rows.with_columns(week=pl.col(ASKED).dt.truncate("1w"))
-    parts = rows.partition_by("week", "model", as_dict=True).items()
+    parts = rows.partition_by(KEY, as_dict=True).items()
     found = [_week(week, known, part) for (week, known), part in sorted(parts, key=lambda p: str(p[0]))]
-    return pl.DataFrame(found, schema=WEEKS, orient="row")
+    return Desired(pl.DataFrame(found, schema=WEEKS, orient="row"))
 
 
 def _week(week: object, known: object, rows: pl.DataFrame) -> dict[str, Any]:
@@ -153,19 +158,31 @@ def due(lake: Lake, model: Model) -> str | None:
     found = realised(lake, model)
     if found.failures and found.last and found.last > latest.until:
         return "; ".join(found.failures)
-    if promotions["code"].last() != model.code and _spans(lake, model, latest.until) >= WEEK:
+    if promotions["code"].last() != model.code and _grown(lake, model, latest):
         return "no champion answers, and a week more of truth is there"
     return None
 
 
-def _spans(lake: Lake, model: Model, since: datetime | None = None) -> timedelta:
-    """How much time the labelled rows span, from the first of them or since a moment."""
+def _spans(lake: Lake, model: Model) -> timedelta:
+    """How much time the labelled rows span."""
     table = lake.open(f"cleaned/{model.population}")
     if table is None:
         return timedelta()
     time = table.scan().filter(model.label.is_not_null()).select(model.time)
     first, last = time.select(pl.col(model.time).min(), last=pl.col(model.time).max()).collect().row(0)
-    return last - (since or first) if first else timedelta()
+    return last - first if first else timedelta()
+
+
+def _grown(lake: Lake, model: Model, seen: Version) -> bool:
+    """Whether there is a week more of truth than a version has seen.
+
+    It is asked every 30 seconds, and reads no file whose rows are all older.
+    """
+    table, pin = lake.open(f"cleaned/{model.population}"), seen.pins["inputs"][model.population]
+    if table is None or (table.id, table.version) == (pin["table"], pin["version"]):
+        return False
+    newer = table.scan().filter(pl.col(model.time) >= seen.until + WEEK, model.label.is_not_null())
+    return not newer.select(model.time).head(1).collect().is_empty()
 
 
 def reference(rows: pl.DataFrame) -> dict[str, Any]:

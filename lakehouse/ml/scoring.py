@@ -67,14 +67,10 @@ def awaits(lake: Lake, model: Model) -> bool:
 def _scored(lake: Lake, model: Model, target: Table, news: list[News]) -> Desired:
     *inputs, promoted = news
     frames = {name: one.source.scan() for name, one in zip(model.inputs, inputs, strict=True)}
-    scope = None if promoted.whole or not _quiet(promoted) else touched(model, frames, inputs)
+    scope = touched(model, frames, inputs) if promoted.quiet else None
     rows = _rows(model, frames, scope)
     answers = answered(lake, model, rows, registry.history(promoted.source), target)
     return Desired(answers, scope)
-
-
-def _quiet(news: News) -> bool:
-    return news.changes is not None and news.changes.is_empty()
 
 
 def touched(model: Model, frames: Frames, news: list[News]) -> pl.DataFrame | None:
@@ -84,7 +80,7 @@ def touched(model: Model, frames: Frames, news: list[News]) -> pl.DataFrame | No
     """
     found, times = [], []
     for name, one in zip(model.inputs, news, strict=True):
-        if _quiet(one):
+        if one.quiet:
             continue
         if one.whole or name not in model.sources:
             return None

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import NoReturn
 
 import boto3
 import pytest
@@ -15,6 +16,7 @@ from lakehouse.doctor import finding, machine
 from lakehouse.dynamodb.sync import items_of, publish
 from lakehouse.dynamodb.table import CONFIG, ItemTable
 from lakehouse.lake import Lake
+from lakehouse.layers.cleaned import open_cleaned
 from lakehouse.ml import lag, monitoring, scoring
 from lakehouse.model import Model
 from lakehouse.orchestration import models
@@ -45,6 +47,30 @@ def test_a_death_after_scoring_leaves_neither_the_items_nor_the_weeks_behind(
         assert behind() == ["monitor/delay_risk"]
         monitoring.monitor(lake, model, datasets)
         assert behind() == []
+
+
+def test_maintenance_of_what_is_read_makes_no_week_anew(
+    lake: Lake, model: Model, datasets: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> NoReturn:
+        raise AssertionError("no row has changed, and nothing is published")
+
+    def behind() -> list[str]:
+        told = lag.distances(lake, {model.name: replace(model, publish=False)}, never)
+        return [name for name, far in told.items() if far]
+
+    promoted(lake, model)
+    fill(lake, 1, start=28)
+    scoring.score(lake, model, datasets)
+    monitoring.monitor(lake, model, datasets)
+    open_cleaned(lake, datasets["flights"]).delta.optimize.compact()
+    assert behind() == ["serving/delay_risk", "monitor/delay_risk"]
+    monkeypatch.setattr(monitoring, "_week", never)
+    scoring.score(lake, model, datasets)
+    done = monitoring.monitor(lake, model, datasets)
+    assert done is not None
+    assert (done.upserted, done.deleted) == (0, 0)
+    assert behind() == []
 
 
 @pytest.mark.usefixtures("local")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -67,6 +68,27 @@ def test_where_no_version_has_passed_yet_a_week_more_of_truth_asks_again(lake: L
     assert "week more of truth" in str(monitoring.due(lake, model))
     assert not training.train(lake, model).passed
     assert monitoring.due(lake, model) is None
+
+
+def test_who_waits_for_a_week_more_of_truth_reads_no_file_of_older_rows(lake: Lake, model: Model) -> None:
+    poison(lake)
+    assert not training.train(lake, model).passed
+    for file in Path(lake.uri("cleaned/flights")).glob("*.parquet"):
+        file.unlink()
+    fill(lake, 6, start=28)
+    assert monitoring.due(lake, model) is None
+    fill(lake, 2, start=34)
+    assert "week more of truth" in str(monitoring.due(lake, model))
+
+
+def test_a_question_asked_long_before_asks_for_no_training_on_the_same_rows(lake: Lake, model: Model) -> None:
+    def early(flights: pl.LazyFrame, weather: pl.LazyFrame, planes: pl.LazyFrame) -> pl.LazyFrame:
+        asked = pl.col("asked") - pl.duration(days=10)
+        return model.features(flights, weather, planes).with_columns(asked)
+
+    leaking = replace(model, features=early)
+    assert not training.train(lake, leaking).passed
+    assert monitoring.due(lake, leaking) is None
 
 
 def test_where_the_champion_is_of_other_code_a_week_more_of_truth_asks_again(lake: Lake, model: Model) -> None:

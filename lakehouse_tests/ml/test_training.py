@@ -16,7 +16,7 @@ from lakehouse.layers.cleaned import open_cleaned
 from lakehouse.ml import learner, monitoring, registry, training
 from lakehouse.ml.features import NotYet
 from lakehouse.ml.registry import Refused
-from lakehouse.model import Model
+from lakehouse.model import Model, Source
 from lakehouse.orchestration import models
 from lakehouse.settings import Settings
 from lakehouse_tests.ml.conftest import DATASETS, fill
@@ -124,6 +124,35 @@ def test_a_version_whose_feature_knows_what_came_later_is_refused_whoever_asks(l
     assert models.promoted(lake, planted, who="loop").startswith("the gate refused")
     with pytest.raises(Refused, match="feature planted"):
         registry.promote(lake, planted.name, made.id, who="me", why="by hand")
+
+
+def test_a_version_refused_for_its_horizon_is_judged_anew_by_another(lake: Lake, model: Model) -> None:
+    narrow = replace(model, horizon=timedelta(hours=4))
+    refused = training.train(lake, narrow)
+    assert any("beyond the horizon" in reason for reason in refused.reasons)
+    assert monitoring.due(lake, narrow) is None
+    assert monitoring.due(lake, model) == "its code has changed"
+    made = training.train(lake, model)
+    assert made.passed, made.reasons
+    assert made.text == refused.text
+
+
+def test_a_column_that_is_told_as_known_later_has_the_champion_judged_anew(lake: Lake, model: Model) -> None:
+    planted = replace(model, features=own_delay)
+    flights = planted.sources["flights"]
+    later = {column: at for column, at in flights.later.items() if column != "dep_delay"}
+    unaware = replace(planted, sources={**planted.sources, "flights": Source(flights.time, later=later)})
+    champion = promoted(lake, unaware)
+    assert monitoring.due(lake, unaware) is None
+    assert monitoring.due(lake, planted) == "its code has changed"
+    made = training.train(lake, planted)
+    assert made.id != champion
+    assert "feature planted knows what came later, or looks beyond the horizon" in made.reasons
+
+
+def test_other_segments_have_the_champion_judged_anew(lake: Lake, model: Model) -> None:
+    promoted(lake, model)
+    assert monitoring.due(lake, replace(model, segments=["origin"])) == "its code has changed"
 
 
 def test_too_few_rows_are_not_learned_from(tmp_path: Any, model: Model) -> None:
