@@ -585,6 +585,7 @@ def test_a_rewritten_object_is_no_newer_than_it_was(small: Road) -> None:
     land(small, {"orders/2.csv": orders(f"2,{BOB},50")})
     small.announce(*SMALL)
     small.hops()
+    time.sleep(1)
     erase(site(small), subject(small.lake, "customer", ANN))
     fresh = replace(small, lake=Lake(f"{small.lake.root}-anew"), prefix=f"{small.prefix}anew-")
     fresh.announce(*SMALL)

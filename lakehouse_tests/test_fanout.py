@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,19 @@ def take(road: Road, files: dict[str, str]) -> None:
 @pytest.fixture
 def prices(road: Road, monkeypatch: pytest.MonkeyPatch) -> Road:
     """Five objects, two of them overwritten and one gone, of which each is a portion from now on."""
+    return laid(road, monkeypatch, apart=0)
+
+
+@pytest.fixture
+def apart(road: Road, monkeypatch: pytest.MonkeyPatch) -> Road:
+    """The same, overwritten a second later: S3 tells which is newer, and so what portions come first."""
+    return laid(road, monkeypatch, apart=1)
+
+
+def laid(road: Road, monkeypatch: pytest.MonkeyPatch, apart: int) -> Road:
     road = replace(road, datasets={"prices": PRICES})
     take(road, FILES)
+    time.sleep(apart)
     take(road, THEN)
     road.bucket.client.delete_object(Bucket=road.bucket.name, Key="prices/5.csv")
     road.announce("prices/5.csv")
@@ -254,9 +266,9 @@ def test_a_worker_of_an_abandoned_plan_writes_nothing_into_another(prices: Road)
     assert sorted(cleaned(prices.lake).scan().collect()["price"]) == [1, 3, 3, 5]
 
 
-def test_a_walk_that_comes_between_has_the_table_to_itself(prices: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walk_that_comes_between_has_the_table_to_itself(apart: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first portion is believed alone, whatever newer rows of the keys the workers have brought."""
-    lake, before, apply = beside(prices.lake), tables(prices.lake), Table.apply
+    lake, before, apply = beside(apart.lake), tables(apart.lake), Table.apply
     fanout.begin(lake, PRICES)
     plan = fanout.joined(lake, PRICES)
     assert plan is not None
@@ -277,8 +289,8 @@ def test_a_walk_that_comes_between_has_the_table_to_itself(prices: Road, monkeyp
     monkeypatch.setattr(Table, "apply", apply)
     with pytest.raises(fanout.Over):
         fanout._take(plan, 0, heads.filter(pl.col("_object").is_in(portions[0])), lambda _: None)
-    backfill(prices.lake, PRICES, workers=2)
-    level(prices.lake, before)
+    backfill(apart.lake, PRICES, workers=2)
+    level(apart.lake, before)
 
 
 def test_of_a_plan_taken_up_again_no_portion_counts_that_another_emptied(prices: Road) -> None:
