@@ -37,7 +37,7 @@ def test_a_road_that_dies_again_and_again_ends_where_an_untouched_one_does(road:
     survive(road, 1, STRIDE)
 
 
-@pytest.mark.parametrize("passage", [1, 2, 3, 4, 5, 8, 13, 21, 34, 55])
+@pytest.mark.parametrize("passage", [1, 3, 8, 21, 55])
 def test_a_road_that_died_once_is_taken_up_without_a_further_event(road: Road, passage: int) -> None:
     land(road, sample.FILES)
     assert die(road, passage) == -signal.SIGKILL

@@ -65,7 +65,7 @@ def test_a_document_that_was_read_waits_no_more(road: Road, tmp_path: Path) -> N
     while road.receive():
         pass
     road.hops()
-    told = tiles(write(road.lake, road.datasets, tmp_path / "lake.html"))
+    told = tiles(write(road.lake, road.datasets, tmp_path / "lake.html", road.items))
     assert (told["Objects read"], told["Events waiting"], told["Cursors behind"]) == ("1", "0", "0")
 
 

@@ -65,9 +65,10 @@ def put_back(road: Road, name: str, version: int, *, hold: bool = False) -> int:
 
 
 TABLES = [f"{layer}/flights" for layer in ("raw", "cleaned", "quarantine", "balance", "history")]
+LIKE = [pytest.param(name, marks=pytest.mark.slow) for name in (*TABLES[2:], "tally/carrier_punctuality")]
 
 
-@pytest.mark.parametrize("name", [*TABLES, "tally/carrier_punctuality", "serving/carrier_punctuality"])
+@pytest.mark.parametrize("name", [*TABLES[:2], *LIKE, "serving/carrier_punctuality"])
 def test_a_table_that_is_put_back_catches_up_from_the_cursor_of_then(road: Road, name: str) -> None:
     road.datasets["flights"] = replace(road.datasets["flights"], history=True)
     before, held, _ = two_days(road)

@@ -54,7 +54,7 @@ def test_redriven_messages_arrive(road: Road, dead: Queue) -> None:
     check(road, sample.FILES)
 
 
-@pytest.mark.parametrize("door", ["send", "delete"])
+@pytest.mark.parametrize("door", ["send", pytest.param("delete", marks=pytest.mark.slow)])
 def test_a_redrive_that_dies_on_its_way_repeats_and_changes_nothing(
     road: Road, dead: Queue, monkeypatch: pytest.MonkeyPatch, door: str
 ) -> None:

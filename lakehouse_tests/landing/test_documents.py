@@ -1,6 +1,7 @@
 """Documents down the whole road: one row an object, what it says, an item an application reads."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_a_large_document_is_kept_by_reference_and_read_all_the_same(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(documents, "INLINE", 20)
-    road.datasets = {"documents": road.datasets["documents"]}
+    road.datasets = {"documents": replace(road.datasets["documents"])}
     road.bucket.put("documents/small.txt", b"x" * 20)
     road.bucket.put("documents/large.txt", b"y" * 21)
     road.announce("documents/small.txt", "documents/large.txt")

@@ -171,6 +171,7 @@ def test_a_document_that_raw_keeps_by_reference_stays_in_the_bucket(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(documents, "INLINE", 20)
+    road.datasets["documents"] = replace(road.datasets["documents"])
     small, large = "documents/small.txt", "documents/large.txt"
     land(road, {small: b"x" * 20, large: b"y" * 21})
     road.announce(small, large)
