@@ -11,7 +11,7 @@ demo: $(READY)
 up: $(READY)
 	.venv/bin/lakehouse up
 
-# Three workers on two cores: each waits for the local AWS a third of its time.
+# Three workers on two cores: with two, a third of the cores' time was idle.
 test: $(READY)
 	.venv/bin/python -m pytest -q -n $$(.venv/bin/python -c "import os; print(os.cpu_count() * 3 // 2)") \
 		-m "not slow" lakehouse_tests

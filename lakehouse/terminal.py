@@ -15,6 +15,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from lakehouse.words import counted
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -81,13 +83,12 @@ def _spinner(what: str, out: Console, *, redirect_stdout: bool) -> Live:
 def table(title: str, rows: pl.DataFrame, limit: int, note: str = "", what: str = "row") -> None:
     """The first rows below a title, and how many there are in all. `what`: one of them."""
     out = console()
-    count = f"{len(rows):,} {what}{'' if len(rows) == 1 else 's'}"
-    out.print(f"[bold]{title}[/]  {count}" + (f"  [dim]{note}[/]" if note else ""))
+    out.print(f"[bold]{title}[/]  {counted(len(rows), what)}" + (f"  [dim]{note}[/]" if note else ""))
     if len(rows):
         grid, left_out = _grid(rows.head(limit), out.width)
         out.print(grid)
         if left_out:
-            out.print(f"  [dim]… and {left_out} more column{'' if left_out == 1 else 's'}[/]")
+            out.print(f"  [dim]… and {counted(left_out, 'more column')}[/]")
     if len(rows) > limit:
         out.print(f"  [dim]… and {len(rows) - limit:,} more[/]")
     out.print()

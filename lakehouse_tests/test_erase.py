@@ -727,12 +727,17 @@ def test_a_publish_that_an_erasure_overtook_takes_back_what_it_put(
     assert spendings(small).keys() == {BOB}
 
 
-@pytest.mark.slow
-def test_a_held_table_whose_columns_have_other_names_forgets_too(road: Road) -> None:
+def visited(road: Road) -> None:
+    """A visit of each, in one file."""
     road.datasets = {"visits": DATASETS["visits"]}
     land(road, {"visits/1.parquet": parquet(id=[1, 2], mail=[ANN, BOB])})
     road.announce("visits/1.parquet")
     road.hops()
+
+
+@pytest.mark.slow
+def test_a_held_table_whose_columns_have_other_names_forgets_too(road: Road) -> None:
+    visited(road)
     held = road.lake.open("cleaned/visits")
     assert held is not None
     restore(road.lake, held.name, held.version, ["raw/visits"], hold=True)
@@ -753,10 +758,7 @@ fails.__name__ = "visitors"
 def test_a_serving_table_that_does_not_follow_forgets_whom_its_keys_name_and_nobody_else(
     road: Road, how: str
 ) -> None:
-    road.datasets = {"visits": DATASETS["visits"]}
-    land(road, {"visits/1.parquet": parquet(id=[1, 2], mail=[ANN, BOB])})
-    road.announce("visits/1.parquet")
-    road.hops()
+    visited(road)
     served = road.lake.open("serving/visitors")
     assert served is not None
     if how == "held":
@@ -802,10 +804,7 @@ def test_what_a_held_table_kept_goes_when_it_is_resumed_and_the_subject_erased_a
 
 @pytest.mark.slow
 def test_a_held_table_keeps_others_rows_of_which_raw_was_put_back_to_before_it_knew(road: Road) -> None:
-    road.datasets = {"visits": DATASETS["visits"]}
-    land(road, {"visits/1.parquet": parquet(id=[1, 2], mail=[ANN, BOB])})
-    road.announce("visits/1.parquet")
-    road.hops()
+    visited(road)
     raw = road.lake.open("raw/visits")
     assert raw is not None
     land(road, {"visits/2.parquet": parquet(id=[3], mail=[BOB])})

@@ -12,10 +12,6 @@ from lakehouse.settings import Settings
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def named(words: tuple[str, ...], example: str) -> dict[str, str]:
     """Columns and their values, as a person types them."""
     if odd := [word for word in words if not word.partition("=")[1]]:

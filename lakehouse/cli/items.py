@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from lakehouse.cli.common import AS_JSON, counted, named, serving_named
+from lakehouse.cli.common import AS_JSON, named, serving_named
 from lakehouse.cli.plain import Failure
 from lakehouse.settings import Settings
+from lakehouse.words import counted
 
 
 @click.command()

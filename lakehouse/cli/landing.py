@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from lakehouse.cli.common import AS_JSON, counted, landing_bucket
+from lakehouse.cli.common import AS_JSON, landing_bucket
 from lakehouse.cli.plain import Failure, Told
 from lakehouse.settings import Settings
+from lakehouse.words import counted
 
 
 @click.command()

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from lakehouse.cli.common import AS_JSON, counted, landing_bucket
+from lakehouse.cli.common import AS_JSON, landing_bucket
 from lakehouse.cli.plain import Failure
 from lakehouse.cli.workers import Workers
 from lakehouse.settings import Settings, instance
+from lakehouse.words import counted
 
 
 @click.command()

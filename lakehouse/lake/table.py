@@ -267,9 +267,7 @@ class Table:
         """How many rows the part has, from the log alone; None for a whole table."""
         at = (self.version, self.part)
         if self.part and at not in self.told:
-            files = pl.DataFrame(self.delta.get_add_actions(flatten=True))
-            mine = pl.col(f"partition.{self.part.column}") == self.part.value
-            self.told[at] = int(files.filter(mine)["num_records"].sum()) if len(files) else 0
+            self.told[at] = self.counted(self.part.column, self.part.value)
         return self.told.get(at)
 
     @property
@@ -280,7 +278,7 @@ class Table:
     def counted(self, column: str, value: str) -> int:
         """How many rows lie in one partition, from the log alone."""
         files = pl.DataFrame(self.delta.get_add_actions(flatten=True))
-        return int(files.filter(pl.col(f"partition.{column}") == value)["num_records"].sum())
+        return int(files.filter(pl.col(f"partition.{column}") == value)["num_records"].sum()) if len(files) else 0
 
     @property
     def there(self) -> bool:

@@ -27,7 +27,7 @@ from lakehouse.model import ASKED, Model
 LEAST = 1000
 """Labelled rows to learn from, and a fifth of them to judge by, below which there is nothing to say."""
 SMOOTHING = 50
-LEAKS = "knows what came later, or looks beyond the horizon"
+LEAKED = "knows what came later, or looks beyond the horizon"
 GONE = re.compile(
     "not found|No files in log segment|No such file|Invalid table version|Expected contiguous", re.IGNORECASE
 )
@@ -73,7 +73,7 @@ def train(lake: Lake, model: Model, *, run: str = "") -> Version:
     answered = _predictions(model, split, learned, rivals)
     verdict = judge(answered, model.segments)
     leaking = feats.leaks(model, feats.frames_of(tables), seed=pins["rows"])
-    reasons = [*verdict.reasons, *(f"feature {name} {LEAKS}" for name in leaking["feature"])]
+    reasons = [*verdict.reasons, *(f"feature {name} {LEAKED}" for name in leaking["feature"])]
     named = hashlib.sha256(json.dumps([learned.text, pins, known], sort_keys=True).encode()).hexdigest()[:12]
     told = {
         "columns": list(learned.columns),
@@ -179,7 +179,7 @@ def reproduce(lake: Lake, model: Model, trained: Version) -> bool:
         raise
     again = learner(model.learner).fit(learn, LABEL, trained.columns, model.params, model.rounds)
     same = bool(again.text == trained.text)
-    if not same and trained.pins.get("trainer") != _trainer(model):
+    if not same and trained.pins["trainer"] != _trainer(model):
         raise NotReproducible(f"{trained.id}: other bytes, by other code of lakehouse.ml or of its learner")
     return same
 

@@ -23,7 +23,6 @@ from lakehouse.orchestration.metadata import (
     OURS,
     code_of,
     contract_schema,
-    counted,
     describe,
     latency,
     lineage,
@@ -36,6 +35,7 @@ from lakehouse.orchestration.metadata import (
 )
 from lakehouse.orchestration.resources import LakehouseResource
 from lakehouse.orchestration.sensor import DATASET, FAILURES
+from lakehouse.words import counted
 
 OWNERS = ["team:data"]
 ABOUT = ["_object", "_generation", "_state", "_records", "_size"]

@@ -16,6 +16,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Hopped, Lake, Table
+from lakehouse.words import counted
 
 LISTED = 50
 """Objects, differences and the like that one materialization names."""
@@ -130,10 +131,6 @@ def summary(what: str, count: int, moved: str, where: str = "", *more: str) -> d
     return dg.MetadataValue.md("\n\n".join([first, *more]))
 
 
-def counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def _sized(files: int, size: int) -> str:
     told = f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{-(-size // 1000)} kB"
     return f"{counted(files, 'file')} of {told}{'' if files == 1 else ' together'}"
@@ -177,9 +174,9 @@ def latency(heads: pl.DataFrame) -> dict[str, float]:
     return {"seconds_since_upload": round((datetime.now(UTC) - uploaded).total_seconds(), 1)}
 
 
-def raw_schema(columns: Mapping[str, Any], dataset: Dataset | None = None) -> dg.TableSchema:
+def raw_schema(columns: Mapping[str, Any], dataset: Dataset) -> dg.TableSchema:
     """A raw table's columns: ours in our words, the files' own in the contract's."""
-    known = dataset.contract.columns() if dataset else {}
+    known = dataset.contract.columns()
     words = {name: known[name].description if name in known else None for name in columns}
     return schema_of(columns, {name: f"{text or ''} ← the files".strip() for name, text in words.items()} | OURS)
 
