@@ -99,7 +99,7 @@ def hop(
 
     Where the rows are of other types than the target's columns, or it has columns that they no longer have, or its
     partitions are not those of `partition_by` (None: whatever they are), the target is written anew: a merge would
-    cast to the old type in silence. Between that commit and the last of its walk a reader finds only what came so
+    cast to the old type in silence. So is one that has no rows yet, in the order of the rows. Between that commit and the last of its walk a reader finds only what came so
     far.
 
     `key`: the target's key columns. `code`: a fingerprint; when it changes, the target is compared as a whole.
@@ -126,7 +126,7 @@ def _hop(
         return Hopped(target.name, version=target.version)
     desired, news = _decided(target, news, work)
     laid = partition_by is None or target.partitions == [*partition_by]
-    anew = desired.begins and (not laid or target.unlike(desired.rows))
+    anew = desired.begins and (not laid or target.unlike(desired.rows) or _first(target, desired))
     cursors = [cursor_after(target, n, code, desired.more) for n in news]
     upserts, deletes = (
         (desired.rows, desired.rows.clear()) if desired.new or anew else _asked(target, desired, key)
@@ -143,6 +143,11 @@ def _hop(
         return Hopped(target.name, version=before)
     version, cost = _tidied(target, done.version), (done.rewritten, done.copied)
     return Hopped(target.name, done.upserted, done.deleted, version, True, *cost)
+
+
+def _first(target: Table, desired: Desired) -> bool:
+    """Whether these are the first rows that the target gets."""
+    return not desired.rows.is_empty() and not target.count
 
 
 def _decided(

@@ -20,10 +20,6 @@ from deltalake.exceptions import CommitFailedError
 from lakehouse.lake.oblivion import stray
 from lakehouse.lake.table import HOOKS, RETENTION, Conflict, Size, Table
 
-TARGET = 16 << 20
-"""Bytes of a compacted file. An upsert rewrites each file that it touches: 64 MB made it twice as slow."""
-SMALL = TARGET // 2
-"""Two of these make one file."""
 CROWD = 32
 """Small files in one partition that are worth a compaction."""
 NONE: Mapping[str, Sequence[int]] = MappingProxyType({})
@@ -76,7 +72,9 @@ def order(table: Table, columns: Sequence[str]) -> bool:
     if since is not None and since.is_empty():
         return False
     try:
-        table.delta.optimize.z_order([*columns], target_size=TARGET, post_commithook_properties=HOOKS)
+        table.delta.optimize.z_order(
+            [*columns], target_size=table.file_size, post_commithook_properties=HOOKS
+        )
     except CommitFailedError:
         return False
     empty = table.scan().head(0).collect()
@@ -90,7 +88,9 @@ def tidy(table: Table) -> bool:
     if not crowded(table):
         return False
     try:
-        table.delta.optimize.compact(target_size=TARGET, max_concurrent_tasks=1, post_commithook_properties=HOOKS)
+        table.delta.optimize.compact(
+            target_size=table.file_size, max_concurrent_tasks=1, post_commithook_properties=HOOKS
+        )
     except CommitFailedError:
         return False
     return True
@@ -98,9 +98,9 @@ def tidy(table: Table) -> bool:
 
 def crowded(table: Table) -> bool:
     """Whether a partition holds too many small files; told from the loaded handle, without a request."""
-    files = pl.DataFrame(table.delta.get_add_actions(flatten=True))
+    files = table.files
     partition = [c for c in files.columns if c.startswith("partition.")]
-    small = files.filter(pl.col("size_bytes") < SMALL).with_columns(at=pl.struct(pl.lit(0), *partition))
+    small = files.filter(pl.col("size_bytes") < table.file_size // 2).with_columns(at=pl.struct(pl.lit(0), *partition))
     return bool((small.group_by("at").len()["len"] >= CROWD).any())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from lakehouse.landing import packing
 from lakehouse.landing.refusal import Unreadable
 
-PIECE = 8 << 20
+PIECE = 4 << 20
 """Bytes that are read at once of what is not at hand."""
 
 

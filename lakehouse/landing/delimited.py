@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import compress, islice
@@ -20,6 +21,7 @@ DELIMITERS = ",;\t|"
 FOUND_OUT = Csv()
 SAMPLE = 50
 """Records by which a delimiter is told."""
+LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 csv.field_size_limit(2**31 - 1)
 
 
@@ -51,7 +53,7 @@ def cut_csv(body: bytes, keep: Sequence[bool], form: Csv = FOUND_OUT) -> bytes:
 
 def _delimiter(text: str, form: Csv) -> str:
     """The one by which most records have as many fields as the first; of equals the one that gives more."""
-    first = next(line for line in io.StringIO(text) if line.strip())
+    first = next(line for line in _lines(text) if line.strip())
     found = [d for d in DELIMITERS if d in first] or [DELIMITERS[0]]
     return max(found, key=lambda d: _evenness(text, replace(form, delimiter=d))) if len(found) > 1 else found[0]
 
@@ -149,7 +151,7 @@ def _rows(text: str, form: Csv, whole: bool = False) -> Iterator[tuple[list[str]
     taken: list[str] = []
 
     def lines() -> Iterator[str]:
-        for line in io.StringIO(text, newline=""):
+        for line in _lines(text):
             taken.append(line)
             yield line
 
@@ -160,6 +162,11 @@ def _rows(text: str, form: Csv, whole: bool = False) -> Iterator[tuple[list[str]
             taken.clear()
     except csv.Error as error:
         raise Unreadable(f"not CSV: {error}") from error
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Its lines with their ends: as `io.StringIO` tells them, but for the begin of a text it is not copied whole."""
+    return (found[0] for found in LINE.finditer(text))
 
 
 def _reader(lines: Iterator[str] | io.StringIO, form: Csv) -> Iterator[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
+from itertools import chain
 
 from lakehouse.landing.refusal import Unreadable
 
@@ -24,11 +25,13 @@ def recoded(pieces: Iterator[bytes], encoding: str | None = None) -> Iterator[by
     """The same text in UTF-8, a piece at a time, none of them empty. Raises as `decoded`."""
     first = next(pieces, b"")
     encoding = encoding or _found(first)
+    if encoding == "utf-8" and first.startswith(codecs.BOM_UTF8):
+        first = first.removeprefix(codecs.BOM_UTF8)
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        if text := decoder.decode(first).removeprefix("\ufeff"):
-            yield text.encode()
-        yield from filter(None, (decoder.decode(piece).encode() for piece in pieces))
+        text = decoder.decode(first).removeprefix("\ufeff")
+        told = chain([(first, text)], ((piece, decoder.decode(piece)) for piece in pieces))
+        yield from filter(None, (piece if encoding == "utf-8" else text.encode() for piece, text in told))
         decoder.decode(b"", final=True)
     except UnicodeError as error:
         raise _unfit(encoding, error) from error

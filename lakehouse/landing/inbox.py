@@ -16,7 +16,7 @@ import polars as pl
 from lakehouse.dataset import Dataset, route
 from lakehouse.lake import Lake, Table
 from lakehouse.lake.maintenance import tidy
-from lakehouse.lake.table import NONE, Part, schema, stamp
+from lakehouse.lake.table import NONE, Part, framed, schema, stamp
 from lakehouse.landing import undeclared
 from lakehouse.landing.erased import REASON, Erased, erased
 from lakehouse.landing.events import ObjectEvent, decode, ignorable
@@ -111,7 +111,7 @@ def records(
             rows.append({**vars(event), **shared, "dataset": name, "reason": reason})
         if decoded.parked:
             rows.append({**shared, "dataset": PARKED, "reason": decoded.parked, "body": message.body})
-    return pl.DataFrame(rows, schema=SCHEMA)
+    return framed(rows, SCHEMA)
 
 
 def _nameless(rows: pl.DataFrame, gone: Erased) -> pl.DataFrame:
@@ -217,7 +217,7 @@ def unname(lake: Lake, rows: pl.DataFrame) -> None:
     """Delete rows, and leave as many that name nothing: raw's lag is told by their number."""
     now, named = datetime.now(UTC), rows.filter(pl.col("key").is_not_null())
     bare = {"key": "", "kind": "erased", "event_name": "erased", "received_at": now, "reason": REASON}
-    open_inbox(lake).append(pl.DataFrame([{**bare, "dataset": name} for name in named["dataset"]], schema=SCHEMA))
+    open_inbox(lake).append(framed([{**bare, "dataset": name} for name in named["dataset"]], SCHEMA))
     parked = rows.filter(pl.col("key").is_null())
     for gone in (named.select("dataset", "key"), parked.select("dataset", "message_id")):
         if len(gone):
@@ -227,4 +227,4 @@ def unname(lake: Lake, rows: pl.DataFrame) -> None:
 def _announced(objects: Iterable[tuple[str, str]], event: str) -> pl.DataFrame:
     now = datetime.now(UTC)
     shared = {"kind": "created", "event_name": event, "sent_at": now, "received_at": now}
-    return pl.DataFrame([{**shared, "dataset": name, "key": key} for name, key in objects], schema=SCHEMA)
+    return framed([{**shared, "dataset": name, "key": key} for name, key in objects], SCHEMA)

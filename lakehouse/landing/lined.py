@@ -75,10 +75,9 @@ def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same bytes, each piece with the end of a line at its end."""
     left = b""
     for piece in pieces:
-        whole, end, rest = piece.rpartition(b"\n")
-        if end:
-            yield left + whole + end
-            left = rest
+        if end := piece.rfind(b"\n") + 1:
+            yield b"".join([left, memoryview(piece)[:end]])
+            left = piece[end:]
         else:
             left = _bounded(left + piece)
     if left:

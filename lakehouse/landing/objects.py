@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from lakehouse.landing.content import Body
 
-WHOLE = 64 << 20
+WHOLE = 8 << 20
 """Bytes of an object that are taken at once. A larger one is read as it comes."""
 GONE = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
 COMMON = {

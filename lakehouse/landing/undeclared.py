@@ -58,7 +58,7 @@ def place(datasets: Collection[str], key: str, known: Collection[str]) -> tuple[
 
 def known(box: Table, datasets: Collection[str]) -> set[str]:
     """The tables of prefixes without a dataset, as the inbox's log has them."""
-    files = pl.DataFrame(box.delta.get_add_actions(flatten=True))
+    files = box.files
     if "partition.dataset" not in files.columns:
         return set()
     return {n for n in files["partition.dataset"].unique() if n not in datasets and not n.startswith("_")}

@@ -16,6 +16,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.formats import Excel, Format
+from lakehouse.lake.table import framed
 from lakehouse.landing import packing
 from lakehouse.landing.content import Body, check_size, unwrapped
 from lakehouse.landing.events import ignorable
@@ -237,4 +238,4 @@ def is_of(found: Identity, head: Head, reading: str) -> bool:
 
 def head_rows(heads: Sequence[Head]) -> pl.DataFrame:
     """Heads as rows of raw."""
-    return pl.DataFrame([{"_part": "head", **head} for head in heads], schema=HEAD)
+    return framed([{"_part": "head", **head} for head in heads], HEAD)

@@ -92,6 +92,8 @@ def _served(serving: Serving, having: list[bool], news: list[News]) -> Desired:
     rows = storable(compute(serving.compute, _narrowed([n.source for n in news], having, scope)))
     if rows.select(serving.keys).is_duplicated().any():
         raise ValueError(f"serving/{serving.name}: {serving.keys} is not unique in what the function returns")
+    if scope is None and serving.group:
+        rows = rows.sort(serving.group)  # so that a group's later change falls into few files
     return Desired(rows, scope)
 
 

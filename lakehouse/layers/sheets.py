@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from lakehouse.lake.table import Table, Written
+from lakehouse.lake.table import Table, Written, framed
 from lakehouse.landing.refusal import Unreadable
 from lakehouse.layers.generation import Generation, Head, refusal
 from lakehouse.layers.raw import HEAD, KEY
@@ -41,7 +41,7 @@ class Sheets:
 
     def add(self, head: Head, records: pl.DataFrame, first: int) -> None:
         if len(records):
-            self.slips.append(Slip(head, self.columns.fit(records), first))
+            self.slips.append(Slip(head, records, first))
             self.taken += int(records.estimated_size())
         if self.taken >= SHEET:
             self.turn()
@@ -69,7 +69,8 @@ class Sheets:
         if self.slips:
             if self.files:
                 self.files[-1].result()
-            self.files.append(self.pool.submit(_write, self.raw, self.slips))
+            parts = [*fitted(self.columns, self.slips)]
+            self.files.append(self.pool.submit(_write, self.raw, parts))
         self.slips, self.taken = [], 0
 
 
@@ -88,20 +89,26 @@ def lay(raw: Table, generations: Iterable[Generation]) -> tuple[list[Head], list
         return heads, [file.result() for file in sheets.files]
 
 
-def _write(raw: Table, slips: Sequence[Slip]) -> Written:
-    """Records of one set of columns become one frame before anything is added to them: the cost of a frame is
-    paid by kinds of file, not by files.
+def fitted(columns: Columns, slips: Sequence[Slip]) -> Iterator[pl.DataFrame]:
+    """The records in the table's columns, each with what it says of its own.
+
+    Those of one kind become one frame before anything is done to them: the cost of a frame is paid by kinds of
+    file, not by files.
     """
-    kinds: dict[tuple[str, ...], list[Slip]] = {}
+    kinds: dict[tuple[object, ...], list[Slip]] = {}
     for slip in slips:
-        kinds.setdefault(tuple(slip.records.columns), []).append(slip)
-    parts = [pl.concat([slip.records for slip in alike]).hstack(stamps(alike)) for alike in kinds.values()]
+        kinds.setdefault((*slip.records.columns, *slip.records.dtypes), []).append(slip)
+    for alike in kinds.values():
+        yield columns.fit(pl.concat([slip.records for slip in alike])).hstack(_stamps(alike))
+
+
+def _write(raw: Table, parts: Sequence[pl.DataFrame]) -> Written:
     return raw.write(pl.concat(parts, how="diagonal"), KEY, {"_part": "row"})
 
 
-def stamps(slips: Sequence[Slip]) -> list[pl.Series]:
+def _stamps(slips: Sequence[Slip]) -> list[pl.Series]:
     """What every record says of its own, in order."""
-    heads = pl.DataFrame([slip.head for slip in slips], schema={c: HEAD[c] for c in STAMP})
+    heads = framed([slip.head for slip in slips], {c: HEAD[c] for c in STAMP})
     begins = pl.Series([slip.first for slip in slips], dtype=pl.Int64)
     ends = begins + pl.Series([len(slip.records) for slip in slips], dtype=pl.Int64)
     numbered = heads.with_columns(pl.int_ranges(begins, ends).alias("_record"))

@@ -14,7 +14,7 @@ from lakehouse.layers.cleaned import split
 from lakehouse.layers.generation import Generation
 from lakehouse.layers.raw import KEY, SCHEMA
 from lakehouse.layers.rescued import Columns
-from lakehouse.layers.sheets import Slip, stamps
+from lakehouse.layers.sheets import Slip, fitted
 
 
 def judge(dataset: Dataset, erased: Erased) -> Judge:
@@ -38,8 +38,8 @@ def _as_cleaned(dataset: Dataset, rows: pl.DataFrame, erased: Erased) -> pl.Seri
 
 
 def _as_raw(records: pl.DataFrame) -> pl.DataFrame:
-    slip = Slip({"_object": "", "_generation": 1}, Columns({}).fit(records), 1)
-    return pl.concat([pl.DataFrame(schema=SCHEMA), slip.records.hstack(stamps([slip]))], how="diagonal")
+    slip = Slip({"_object": "", "_generation": 1}, records, 1)
+    return pl.concat([pl.DataFrame(schema=SCHEMA), *fitted(Columns({}), [slip])], how="diagonal")
 
 
 def free_of(dataset: Dataset, columns: Sequence[str]) -> Sequence[str]:

@@ -107,7 +107,7 @@ def standing(lake: Lake, table: Table, moved: str = "", *more: str) -> dict[str,
 
     A raw table's rows are its records.
     """
-    files = pl.DataFrame(table.delta.get_add_actions(flatten=True))
+    files = table.files
     newest = _newest(files)
     dated = [f"Newest: {newest:%Y-%m-%d %H:%M} UTC."] if newest else []
     rows = files.filter(pl.col(PART) == "row") if PART in files.columns else files
