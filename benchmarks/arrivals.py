@@ -4,8 +4,9 @@
 
 Dense: an hour of weather (three NDJSON rows) lands again and again with a temperature that counts up; a file has
 arrived when the item of its hour tells its temperature or a later one's. Printed: seconds from landing to item, by
-third of the time, since a backlog that grows shows there. Burst: so many files of three flights land as fast as
-the local AWS takes them. Printed: files a second, from the first upload until every table and item is up to them.
+third of the time, since a backlog that grows shows there. Burst: so many files land as fast as the local
+AWS takes them, three of the year's flights each, in their order. Printed: files a second, from the first upload
+until every table and item is up to them.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ import json
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle
+from itertools import cycle, islice
 from typing import Any
 
 from benchmarks.latency import Place, here, home, hours, prepare, settle, wait
 from lakehouse.dynamodb.items import key_of, to_row
-from lakehouse.local import house
-from lakehouse_tests import sample
+from lakehouse.local import feed, house
 
 PATIENCE = 300.0
 UPLOADERS = 8
+DAY, EACH = 30, 3
+"""The day of the year with which a burst begins, and the flights of a file of it."""
 
 
 def main() -> None:
@@ -112,14 +114,17 @@ def burst(place: Place, files: int) -> tuple[float, float]:
     """Seconds until all is carried, and until all had landed, from the first upload on."""
     began = time.monotonic()
     with ThreadPoolExecutor(UPLOADERS) as pool:
-        list(pool.map(lambda n: place.bucket.put(f"flights/b{n:05}.csv", _flights(n)), range(files)))
+        list(pool.map(lambda one: place.bucket.put(*one), _flights(files)))
     landing = time.monotonic() - began
     settle(place, wait)
     return time.monotonic() - began, landing
 
 
-def _flights(number: int) -> bytes:
-    return sample.flights(*[("AA", 3 * number + n, n) for n in range(3)])
+def _flights(files: int) -> list[tuple[str, bytes]]:
+    days = (body.decode().splitlines(keepends=True) for _, body in feed.flights(365, DAY))
+    head, lines = next(days)[0], list(islice((line for day in days for line in day[1:]), EACH * files))
+    parts = ["".join([head, *lines[n : n + EACH]]) for n in range(0, len(lines), EACH)]
+    return [(f"flights/b{number:05}.csv", part.encode()) for number, part in enumerate(parts)]
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class Serving:
     def keys(self) -> list[str]:
         return [self.key] if isinstance(self.key, str) else list(self.key)
 
-    @property
+    @cached_property
     def upstreams(self) -> list[str]:
         """The datasets that it reads, itself or by its tally."""
         tally = {self.over.name: self.over.upstream} if self.over else {}

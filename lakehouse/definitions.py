@@ -50,7 +50,7 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
             backfill.build(datasets),
         ],
         schedules=[*by_day["schedules"], *by_hour["schedules"], *by_clock["schedules"]],
-        sensors=[sensor.build(datasets, jobs), alerts.build(), *learning["sensors"]],
+        sensors=[*sensor.build(datasets, jobs), alerts.build(), *learning["sensors"]],
         resources={"s3": s3, "sqs": sqs, "sns": SNSResource(), "dynamodb": dynamodb, "lakehouse": lakehouse},
         executor=executor,
     )

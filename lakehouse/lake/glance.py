@@ -6,10 +6,12 @@ after it, costs a fiftieth of that, and what was asked of the log stays known.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 
 from deltalake._internal import DeltaFileSystemHandler
 
@@ -69,6 +71,18 @@ class Glance(Lake):
 
 def tip(table: Table) -> tuple[Any, ...]:
     """What tells the file of this version's commit from another's, and that of the commit after it."""
+    names = [f"_delta_log/{n:020}.json" for n in (table.version, table.version + 1)]
+    place = urlsplit(table.delta.table_uri)
+    if place.scheme == "file":
+        return tuple(_stat(f"{unquote(place.path)}/{name}") for name in names)
     store = DeltaFileSystemHandler.from_table(table.delta._table)
-    files = store.get_file_info([f"_delta_log/{n:020}.json" for n in (table.version, table.version + 1)])
-    return tuple((one.mtime_ns, one.size) for one in files)
+    return tuple((one.mtime_ns, one.size) for one in store.get_file_info(names))
+
+
+def _stat(path: str) -> tuple[int, int] | tuple[None, None]:
+    """As the store tells it of a file on a disk, in a tenth of the time."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return NOTHING
+    return found.st_mtime_ns, found.st_size

@@ -99,8 +99,8 @@ def hop(
 
     Where the rows are of other types than the target's columns, or it has columns that they no longer have, or its
     partitions are not those of `partition_by` (None: whatever they are), the target is written anew: a merge would
-    cast to the old type in silence. So is one that has no rows yet, in the order of the rows. Between that commit and the last of its walk a reader finds only what came so
-    far.
+    cast to the old type in silence. Between that commit and the last of its walk a reader finds only what came so
+    far. The first rows of all are written so, too, in their order.
 
     `key`: the target's key columns. `code`: a fingerprint; when it changes, the target is compared as a whole.
     A target that is held is left as it is.

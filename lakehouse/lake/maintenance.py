@@ -72,9 +72,7 @@ def order(table: Table, columns: Sequence[str]) -> bool:
     if since is not None and since.is_empty():
         return False
     try:
-        table.delta.optimize.z_order(
-            [*columns], target_size=table.file_size, post_commithook_properties=HOOKS
-        )
+        table.delta.optimize.z_order([*columns], target_size=table.file_size, post_commithook_properties=HOOKS)
     except CommitFailedError:
         return False
     empty = table.scan().head(0).collect()
@@ -100,7 +98,9 @@ def crowded(table: Table) -> bool:
     """Whether a partition holds too many small files; told from the loaded handle, without a request."""
     files = table.files
     partition = [c for c in files.columns if c.startswith("partition.")]
-    small = files.filter(pl.col("size_bytes") < table.file_size // 2).with_columns(at=pl.struct(pl.lit(0), *partition))
+    small = files.filter(pl.col("size_bytes") < table.file_size // 2).with_columns(
+        at=pl.struct(pl.lit(0), *partition)
+    )
     return bool((small.group_by("at").len()["len"] >= CROWD).any())
 
 

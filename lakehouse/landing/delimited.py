@@ -165,7 +165,7 @@ def _rows(text: str, form: Csv, whole: bool = False) -> Iterator[tuple[list[str]
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Its lines with their ends: as `io.StringIO` tells them, but for the begin of a text it is not copied whole."""
+    """Its lines with their ends, as `io.StringIO` tells them, without a copy of the whole."""
     return (found[0] for found in LINE.finditer(text))
 
 

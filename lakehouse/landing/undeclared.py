@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection
 
 import dataframely as dy
-import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Table
