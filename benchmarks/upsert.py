@@ -117,7 +117,7 @@ def make(home: Path, count: int) -> None:
             frame = rows(part, int(part[0]))
             table = lake.ensure("target", frame.schema, partition_by=by, key=KEY)
             write_deltalake(table.delta, frame.to_arrow(), mode="append")
-        table.delta.optimize.compact(target_size=table.file_size, max_concurrent_tasks=1)
+        table.delta.optimize.compact(max_concurrent_tasks=1)
         lake.ensure("changes", pl.Schema({"n": pl.Int64})).append(pl.DataFrame({"n": [1]}))
 
 

@@ -61,6 +61,8 @@ def maintain(
 
 def _maintained(table: Table, pinned: Sequence[int], columns: Sequence[str]) -> Maintained:
     before = table.size
+    with suppress(CommitFailedError):
+        table.grow_files()
     compacted, ordered = tidy(table), bool(columns) and order(table, columns)
     return Maintained(table.name, compacted, ordered, clean(table, pinned), before, table.size)
 
@@ -86,9 +88,7 @@ def tidy(table: Table) -> bool:
     if not crowded(table):
         return False
     try:
-        table.delta.optimize.compact(
-            target_size=table.file_size, max_concurrent_tasks=1, post_commithook_properties=HOOKS
-        )
+        table.delta.optimize.compact(max_concurrent_tasks=1, post_commithook_properties=HOOKS)
     except CommitFailedError:
         return False
     return True

@@ -25,15 +25,17 @@ from deltalake.transaction import AddAction
 RETENTION = timedelta(days=7)
 """Of files and log alike. Each commit leaves a file in the log, and opening a table lists them all: on disk a
 commit took 10 ms over a hundred, 40 ms over 20,000. Transactions are given no retention: they are the cursors."""
+FILE_SIZE = "delta.targetFileSize"
+SMALLEST, LARGEST, FILES = 4 << 20, 128 << 20, 1000
+"""Bytes of a data file: of a new table, and at most; and how many a table is to have before they grow. An upsert
+writes each file anew that it touches: one of 16 MB took half as long again, and 200 MB more of memory."""
 CONFIGURATION = {
+    FILE_SIZE: str(SMALLEST),
     "delta.enableChangeDataFeed": "true",
     "delta.logRetentionDuration": f"interval {RETENTION.days} days",
     "delta.deletedFileRetentionDuration": f"interval {RETENTION.days} days",
     "delta.checkpointInterval": "20",
 }
-LEAST_FILE, MOST_FILE, FILES = 4 << 20, 128 << 20, 1000
-"""Bytes of a data file, and how many a table is to have before they grow. An upsert writes each file anew that it
-touches: 16 MB took it half as long again and 200 MB more of memory, 64 MB twice as long as that."""
 HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 """A commit writes its checkpoint when one is due. The log is cleaned by maintenance: here it is listed once more
 at every commit, which took 140 ms of 180 at 20,000 commits."""
@@ -285,8 +287,16 @@ class Table:
 
     @property
     def file_size(self) -> int:
-        """Bytes that a data file is to have."""
-        return min(max(self.files["size_bytes"].sum() // FILES, LEAST_FILE), MOST_FILE)
+        """Bytes that a data file is to have, as whoever writes is told."""
+        return int(self.delta.metadata().configuration.get(FILE_SIZE, SMALLEST))
+
+    def grow_files(self) -> bool:
+        """Tell who writes of larger files, if there are too many by now; whether that was so."""
+        wanted = min(int(self.files["size_bytes"].sum()) // FILES, LARGEST)
+        if wanted < 2 * self.file_size:
+            return False
+        self.delta.alter.set_table_properties({FILE_SIZE: str(wanted)}, post_commithook_properties=HOOKS)
+        return True
 
     def counted(self, column: str, value: str) -> int:
         """How many rows lie in one partition, from the log alone."""
@@ -382,7 +392,6 @@ class Table:
                 mode="overwrite",
                 schema_mode="overwrite",
                 partition_by=None if partition_by is None else [*partition_by],
-                target_file_size=self.file_size,
                 commit_properties=_commit(cursors, {BUILT: self.version + 1} if rebuilt else NONE),
                 post_commithook_properties=HOOKS,
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from lakehouse.lake import Conflict, Desired, Lake, News, Table, hop
+from lakehouse.lake import Conflict, Desired, Lake, News, Table, hop, table
 from lakehouse.lake.hop import cursor_at
 
 SCHEMA = pl.Schema({"k": pl.String, "v": pl.Int64})
@@ -159,3 +159,41 @@ def test_a_delete_far_from_every_upsert_is_done(lake: Lake) -> None:
     put(lake, {}, deletes=("m",))
     carry(lake)
     assert rows(lake) == {}
+
+
+def test_a_first_load_lies_in_files_that_a_later_change_copies_few_of(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(table.CONFIGURATION, table.FILE_SIZE, "50000")
+    put(lake, {f"{n:06}": n * 7_919_993 for n in range(100_000)})
+    carry(lake)
+    target = lake.open("target")
+    assert target is not None
+    assert len(target.files) > 4
+    put(lake, {"000007": 1})
+    done = carry(lake)
+    assert done.upserted == 1
+    assert 0 < done.copied < 50_000
+
+
+def test_an_upsert_into_many_files_leaves_files_of_their_size(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(table.CONFIGURATION, table.FILE_SIZE, "50000")
+    values = {f"{n:06}": n * 7_919_993 for n in range(100_000)}
+    put(lake, values)
+    carry(lake)
+    put(lake, {key: -1 for key in [*values][::1000]})
+    done = carry(lake)
+    assert done.rewritten > 4
+    target = lake.open("target")
+    assert target is not None
+    assert target.files["size_bytes"].max() < 200_000
+
+
+def test_the_feed_reaches_back_over_a_first_load(lake: Lake) -> None:
+    put(lake, {"a": 1})
+    carry(lake)
+    target = lake.open("target")
+    assert target is not None
+    changes = target.changes(0)
+    assert changes is not None
+    assert changes.select("k", "v", "_change_type").rows() == [("a", 1, "insert")]

@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from deltalake.table import TableOptimizer
 
 from lakehouse.lake import Lake, Table, hop, maintain
+from lakehouse.lake import table as delta
 from lakehouse.lake.maintenance import CROWD, ORDERED, clean, crowded, order, tidy
 from lakehouse.lake.table import RETENTION, Cursor
 from lakehouse.landing import inbox
@@ -284,3 +285,18 @@ def test_what_a_dying_write_left_half_done_on_a_disk_goes_after_retention(lake: 
     clean(source(lake))
     assert (old.exists(), young.exists()) == (False, True)
     assert rows(lake, "source") == before
+
+
+def test_the_files_of_a_table_that_has_too_many_grow(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(delta.CONFIGURATION, delta.FILE_SIZE, "1000")
+    monkeypatch.setattr(delta, "FILES", 4)
+    crowd(lake)
+    rows = source(lake).scan().collect()
+    assert source(lake).file_size == 1_000
+    whole = int(source(lake).files["size_bytes"].sum())
+    maintain([source(lake)])
+    assert source(lake).file_size == whole // 4 > 2_000
+    assert source(lake).scan().collect().sort("k").equals(rows.sort("k"))
+    before = source(lake).version
+    maintain([source(lake)])
+    assert source(lake).version == before

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.formats import Csv
-from lakehouse.landing import content, lined, packing
+from lakehouse.landing import content, delimited, lined, packing
 from lakehouse.landing.content import Body, Interrupted
 from lakehouse.landing.readers import Unreadable, read, read_pieces, read_together
 
@@ -63,6 +63,21 @@ def test_packed_and_otherwise_encoded_files_are_read_in_pieces_too(
     form = Csv(encoding=encoding) if encoding == "latin-1" else None
     packed = pack(body.encode(encoding))
     assert rows(in_pieces("x.csv", packed, form)) == rows(read("x.csv", packed, form))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_of_two_byte_order_marks_the_second_is_a_letter(encoding: str) -> None:
+    form = Csv(encoding="utf-8") if encoding == "utf-8" else None
+    for size in range(2, 24, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(content, "PIECE", size)
+            body = f"{chr(0xFEFF) if encoding == 'utf-8' else ''}a,b\n1,{chr(0xFEFF)}é\n".encode(encoding)
+            assert rows(in_pieces("x.csv", body, form)) == [("1", f"{chr(0xFEFF)}é", None, None)]
+
+
+@given(st.text('a,"\n\r\x85\u2028', max_size=60))
+def test_lines_are_those_that_the_standard_library_tells(text: str) -> None:
+    assert [*delimited._lines(text)] == [*io.StringIO(text, newline="")]
 
 
 @pytest.mark.parametrize("name", ["x.ndjson", "x.log"])

@@ -54,3 +54,8 @@ def test_a_table_that_lags_is_not_compared(served: Road) -> None:
     assert wrong(served) == []
     cleaned.clean(served.lake, served.datasets["airlines"])
     assert wrong(served) is None
+
+
+def test_a_first_load_lies_by_the_group(served: Road) -> None:
+    _, table = punctuality(served)
+    assert table.scan().collect()["carrier"].is_sorted()
