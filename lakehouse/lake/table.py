@@ -246,6 +246,13 @@ class Table:
         """When the handle's version was committed."""
         return datetime.fromtimestamp(self.delta.history(1)[0]["timestamp"] / 1000, UTC)
 
+    def wrote(self, commits: int) -> list[tuple[int, int]]:
+        """The rows that each of the newest commits added and changed, the newest first.
+
+        Nothing of one that wrote a table anew, or that only added: the log does not tell it.
+        """
+        return [_wrote(commit.get("operationMetrics") or {}) for commit in self.delta.history(commits)]
+
     @property
     def columns(self) -> list[str]:
         return [f.name for f in self.delta.schema().fields]
@@ -550,6 +557,11 @@ class Table:
         except CommitFailedError as error:
             raise Conflict(str(error)) from error
         return told
+
+
+def _wrote(told: Mapping[str, int]) -> tuple[int, int]:
+    first = 0 if told.get("num_removed_files") else told.get("num_added_rows", 0)
+    return told.get("num_target_rows_inserted", first), told.get("num_target_rows_updated", 0)
 
 
 def _same(key: str, nulls: bool) -> str:

@@ -150,8 +150,7 @@ def _split(table: Table, done: Hopped, heads: pl.DataFrame | None) -> dict[str, 
         return {"added": 0, "changed": 0}
     if heads is not None and done.table.startswith("raw/"):
         return {"added": int(heads["_records"].sum()), "changed": 0}
-    told = table.delta.history(1)[0].get("operationMetrics") or {}
-    added, changed = told.get("num_target_rows_inserted", 0), told.get("num_target_rows_updated", 0)
+    ((added, changed),) = table.wrote(1)
     return {"added": added, "changed": changed} if added + changed == done.upserted else {}
 
 

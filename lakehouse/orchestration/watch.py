@@ -81,12 +81,7 @@ def _dashboard(datasets: dict[str, Dataset], models: dict[str, Model]) -> dg.Ass
 
 def written(table: Table) -> list[int]:
     """The rows that each of the newest commits wrote, the oldest first; those that wrote none are left out."""
-    found = []
-    for commit in table.delta.history(COMMITS):
-        told = commit.get("operationMetrics") or {}
-        rows = told.get("num_target_rows_inserted", 0) + told.get("num_target_rows_updated", 0)
-        found += [int(rows)] if rows else []
-    return found[::-1]
+    return [added + changed for added, changed in reversed(table.wrote(COMMITS)) if added + changed]
 
 
 def records(raw: Table) -> list[int]:
