@@ -126,7 +126,8 @@ def _hop(
         return Hopped(target.name, version=target.version)
     desired, news = _decided(target, news, work)
     laid = partition_by is None or target.partitions == [*partition_by]
-    anew = desired.begins and (not laid or target.unlike(desired.rows) or _first(target, desired))
+    built = desired.begins and (not laid or target.unlike(desired.rows))
+    anew = built or (desired.begins and not desired.rows.is_empty() and not target.count)
     cursors = [cursor_after(target, n, code, desired.more) for n in news]
     upserts, deletes = (
         (desired.rows, desired.rows.clear()) if desired.new or anew else _asked(target, desired, key)
@@ -136,18 +137,13 @@ def _hop(
         version = target.append(upserts, cursors, key, desired.marks, desired.written)
         done = Applied(version, len(upserts) + sum(one.rows for one in desired.written))
     elif anew:
-        done = Applied(target.overwrite(upserts, cursors, partition_by), len(upserts))
+        done = Applied(target.overwrite(upserts, cursors, partition_by, built), len(upserts))
     else:
         done = target.apply(upserts, deletes, key, cursors, NONE, desired.more)
     if done.version == before:
         return Hopped(target.name, version=before)
     version, cost = _tidied(target, done.version), (done.rewritten, done.copied)
     return Hopped(target.name, done.upserted, done.deleted, version, True, *cost)
-
-
-def _first(target: Table, desired: Desired) -> bool:
-    """Whether these are the first rows that the target gets."""
-    return not desired.rows.is_empty() and not target.count
 
 
 def _decided(

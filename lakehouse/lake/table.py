@@ -385,13 +385,17 @@ class Table:
         return rows
 
     def overwrite(
-        self, rows: pl.DataFrame, cursors: Iterable[Cursor], partition_by: Sequence[str] | None = None
+        self,
+        rows: pl.DataFrame,
+        cursors: Iterable[Cursor],
+        partition_by: Sequence[str] | None = None,
+        built: bool = True,
     ) -> int:
         """Write the table anew, its columns with it, and move the cursors: one commit; gives its version.
 
-        `partition_by`: how it lies from now on; None: as it does.
+        `partition_by`: how it lies from now on; None: as it does. `built`: leave the mark of that name; without it
+        the feed goes on over this commit.
         """
-        rebuilt = self.count or self.unlike(rows) or partition_by not in (None, self.partitions)
         try:
             write_deltalake(
                 self.delta,
@@ -399,7 +403,7 @@ class Table:
                 mode="overwrite",
                 schema_mode="overwrite",
                 partition_by=None if partition_by is None else [*partition_by],
-                commit_properties=_commit(cursors, {BUILT: self.version + 1} if rebuilt else NONE),
+                commit_properties=_commit(cursors, {BUILT: self.version + 1} if built else NONE),
                 post_commithook_properties=HOOKS,
             )
         except CommitFailedError as error:
