@@ -893,6 +893,20 @@ MUTATIONS = [
         "orchestration/test_alerts.py::only_what_changes_is_told[ends3-subjects3]",
     ),
     swap(
+        "what a check found is told nobody",
+        "orchestration/alerts.py",
+        "yield from _checked(instance, run.run_id, at)",
+        "pass",
+        "orchestration/test_alerts.py::a_check_that_fails_in_a_run_that_goes_well_is_told_and_so_is_its_recovery",
+    ),
+    swap(
+        "a row's item is asked of a DynamoDB that is away",
+        "trace.py",
+        "except (Throttled, BotoCoreError, ClientError) as error:",
+        "except ClientError as error:",
+        "test_trace.py::a_row_is_followed_though_dynamodb_cannot_be_reached",
+    ),
+    swap(
         "a value can end the page's script",
         "dashboard/page.py",
         '.replace("<", "\\\\u003c")',

@@ -1,15 +1,24 @@
 """A row's way back to the events, and an object's way forth to the rows."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
+import boto3
+import polars as pl
 import pytest
+from botocore.config import Config
 from click.testing import CliRunner
 
+import lakehouse.dynamodb.table
 from lakehouse import terminal, trace
 from lakehouse.cli import main
+from lakehouse.dataset import Dataset, Serving
+from lakehouse.dynamodb.table import ItemTable
+from lakehouse.layers import history
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.landing.test_archives import wide, zipped
@@ -32,12 +41,14 @@ def carry(road: Road, files: dict[str, bytes]) -> None:
 
 def steps(road: Road, *way: str) -> dict[str, list[dict[str, Any]]]:
     key = dict(part.split("=") for part in way[1:])
-    return {s.table: s.rows.to_dicts() for s in trace.of_row(road.lake, road.datasets, way[0], key)}
+    found = trace.of_row(road.lake, road.datasets, way[0], key, items=road.items)
+    return {s.table: s.rows.to_dicts() for s in found}
 
 
 def test_a_served_row_leads_to_its_records_their_objects_versions_and_events(walked: Road) -> None:
     found = steps(walked, "route_performance", "origin=JFK", "dest=LAX")
-    assert [s.partition("/")[0] for s in found] == ["serving", "cleaned", "raw", "landing", "landing"]
+    layers = ["serving", "dynamodb", "cleaned", "quarantine", "raw", "landing", "landing"]
+    assert [s.partition("/")[0] for s in found] == layers
     assert {(r["_object"], r["_record"]) for r in found["raw/flights"]} == {
         (r["_object"], r["_record"]) for r in found["cleaned/flights"]
     }
@@ -70,6 +81,63 @@ def test_only_the_upstream_rows_of_that_key_are_told(walked: Road) -> None:
     assert [r["name"] for r in found["cleaned/airlines"]] == ["American"]
 
 
+def test_a_served_row_comes_with_its_item_and_what_was_refused_of_its_objects(walked: Road) -> None:
+    found = steps(walked, "carrier_punctuality", "carrier=AA")
+    (item,), (served,) = found["dynamodb/carrier_punctuality"], found["serving/carrier_punctuality"]
+    assert item["_key"] == "AA"
+    assert item["_version"] > 1 << 24
+    assert {c: item[c] for c in served} == served
+    (refused,) = found["quarantine/flights"]
+    assert (refused["_object"], refused["_rules"]) == ("flights/2.csv", "arr_delay|dtype")
+    hour = steps(walked, "airport_hourly", "time_hour=2013-01-01T10:00:00Z", "origin=JFK")
+    assert json.loads(hour["dynamodb/airport_hourly"][0]["_key"])[1] == "JFK"
+
+
+def test_a_row_that_fits_into_no_item_comes_with_the_reason(walked: Road) -> None:
+    long = "x" * 2049
+    carry(walked, {"airlines/airlines.csv": f"carrier,name\n{long},Long\n".encode()})
+    road = dataclasses.replace(walked, datasets=published(walked.datasets, names_of_airlines, "carrier"))
+    road.hops()
+    found = steps(road, "names_of_airlines", f"carrier={long}")
+    assert found["dynamodb/names_of_airlines"] == []
+    assert [one["_reason"] for one in found["rejected/names_of_airlines"]] == ["a key of more than 2048 bytes"]
+
+
+def test_a_row_is_followed_though_dynamodb_cannot_be_reached(walked: Road) -> None:
+    def away(serving: Serving) -> ItemTable:
+        config = Config(retries={"total_max_attempts": 1})
+        return ItemTable(boto3.client("dynamodb", endpoint_url="http://127.0.0.1:9", config=config), "away")
+
+    with patch.object(lakehouse.dynamodb.table, "ATTEMPTS", 1):
+        found = trace.of_row(walked.lake, walked.datasets, "carrier_punctuality", {"carrier": "AA"}, items=away)
+    by_name = {step.table: step.rows.to_dicts() for step in found}
+    (untold,) = by_name["dynamodb/carrier_punctuality"]
+    assert untold["_key"] == "AA"
+    assert "127.0.0.1:9" in untold["_reason"]
+    assert by_name["landing/inbox"]
+
+
+def test_a_row_comes_with_its_past_and_an_object_with_all_that_it_ever_said(walked: Road) -> None:
+    kept = dataclasses.replace(walked.datasets["flights"], history=True)
+    road = dataclasses.replace(walked, datasets=walked.datasets | {"flights": kept})
+    history.track(road.lake, kept)
+    carry(road, {"flights/1.csv": sample.flights(("AA", 1, 50))})
+    past = steps(road, "cleaned/flights", "carrier=AA", "flight=1")["history/flights"]
+    assert [(one["arr_delay"], one["is_current"]) for one in past] == [(5, False), (50, True)]
+    found = trace.of_object(road.lake, road.datasets, road.bucket.name, "flights/1.csv")
+    (told,) = [step.rows for step in found if step.table == "history/flights"]
+    assert sorted(told["arr_delay"].to_list()) == [5, 20, 50]
+
+
+def names_of_airlines(airlines: pl.LazyFrame) -> pl.LazyFrame:
+    return airlines.select("carrier", "name")
+
+
+def published(datasets: dict[str, Dataset], compute: Any, key: str) -> dict[str, Dataset]:
+    mine = dataclasses.replace(datasets["airlines"], serving=[Serving(compute, key=key, publish=True)])
+    return datasets | {"airlines": mine}
+
+
 def test_an_overwritten_objects_rows_lead_to_the_version_that_stands(walked: Road) -> None:
     carry(walked, {"flights/1.csv": sample.flights(("AA", 1, 50))})
     found = steps(walked, "cleaned/flights", "carrier=AA", "flight=1")
@@ -82,15 +150,15 @@ def test_an_overwritten_objects_rows_lead_to_the_version_that_stands(walked: Roa
 
 def test_an_object_leads_to_every_generation_record_refusal_and_served_row(walked: Road) -> None:
     carry(walked, {"flights/2.csv": sample.flights(("AA", 3, 30), ("DL", 4, "x"))})
-    found = {
-        s.table: s.rows for s in trace.of_object(walked.lake, walked.datasets, walked.bucket.name, "flights/2.csv")
-    }
+    place = (walked.lake, walked.datasets, walked.bucket.name)
+    found = {s.table: s.rows for s in trace.of_object(*place, "flights/2.csv", items=walked.items)}
     assert len(found["landing/inbox"]) == 2
     assert found["landing/flights"]["_generation"].to_list() == [1, 2]
     assert len(found["raw/flights"]) == 3 + 2
     assert found["cleaned/flights"]["flight"].to_list() == [3]
     assert found["quarantine/flights"]["_rules"].to_list() == ["arr_delay|dtype"]
     assert found["serving/carrier_punctuality"]["carrier"].to_list() == ["AA"]
+    assert found["dynamodb/carrier_punctuality"]["_key"].to_list() == ["AA"]
 
 
 @pytest.mark.parametrize("key", ["flights/a.zip", "flights/q!/a.zip"])

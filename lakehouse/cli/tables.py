@@ -144,25 +144,27 @@ def _written(rows: Any, shape: str) -> str:
 def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
     """Where a row came from: `lakehouse trace carrier_punctuality carrier=UA`.
 
-    Back through cleaned and raw to the objects, the runs that read them and the events that told of them.
-    Of a prediction, to the version that made it, too. `lakehouse trace s3://bucket/key` goes the other way:
-    everything that an object touched.
+    With its item in DynamoDB, back through cleaned, its history and raw to the objects, the runs that read them,
+    the records refused beside it and the events that told of them. Of a prediction, to the version that made it,
+    too. `lakehouse trace s3://bucket/key` goes the other way: everything that an object touched.
     """
     from lakehouse import model, terminal
     from lakehouse import trace as way
     from lakehouse.dataset import load
     from lakehouse.lake import Lake
 
-    lake, datasets = Lake(Settings.load().lake), load()
+    settings, datasets, models = Settings.load(), load(), model.load()
+    lake, items = Lake(settings.lake), _items(settings)
     if what.startswith("s3://"):
         with terminal.busy("following"):
-            steps = way.of_object(lake, datasets, *what.removeprefix("s3://").partition("/")[::2])
+            bucket, _, name = what.removeprefix("s3://").partition("/")
+            steps = way.of_object(lake, datasets, bucket, name, models, items)
     else:
         if not key or not all("=" in part for part in key):
             raise Failure("which row?", f"name a column and its value: lakehouse trace {what} column=value")
         with terminal.busy("following"):
             wanted = dict(part.partition("=")[::2] for part in key)
-            steps = way.of_row(lake, datasets, what, wanted, model.load())
+            steps = way.of_row(lake, datasets, what, wanted, models, items)
     told = [{"table": s.table, "version": s.version, "by": [*s.by], "count": len(s.rows)} for s in steps]
     if as_json:
         for one, step in zip(told, steps, strict=True):
@@ -323,7 +325,6 @@ def dashboard(no_open: bool, as_json: bool) -> None:
 
     from lakehouse import model, terminal
     from lakehouse.dataset import load
-    from lakehouse.dynamodb.sync import items_of
     from lakehouse.lake import Lake
 
     if not find_spec("vl_convert"):
@@ -332,13 +333,19 @@ def dashboard(no_open: bool, as_json: bool) -> None:
 
     settings = Settings.load()
     path = settings.home / "dashboard.html"
-    items = (lambda s: items_of(settings, s)) if settings.queue_url else None
     with terminal.busy("drawing"):
-        sections = write(Lake(settings.lake), load(), path, items, model.load())
+        sections = write(Lake(settings.lake), load(), path, _items(settings), model.load())
     charts = [card.title for section in sections for card in section.cards]
     click.echo(json.dumps({"path": str(path), "charts": charts}) if as_json else str(path))
     if not (no_open or as_json):
         click.launch(str(path))
+
+
+def _items(settings: Settings) -> Any:
+    """The items of a serving table; None where the settings name no AWS."""
+    from lakehouse.dynamodb.sync import items_of
+
+    return partial(items_of, settings) if settings.queue_url else None
 
 
 def _irreplaceable(lake: Any, name: str, when: Any) -> list[str]:

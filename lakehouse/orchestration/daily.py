@@ -1,6 +1,6 @@
 """Once a day: every table held against the one before it.
 
-The checks block, so that the run fails with them: alerts tell of runs.
+The checks block, so that the run fails with them.
 """
 
 from collections.abc import Callable

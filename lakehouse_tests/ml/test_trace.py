@@ -1,11 +1,14 @@
 """A prediction leads back to the version that made it, and to the flight that it speaks of."""
 
+import polars as pl
+
 from lakehouse import trace
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake
+from lakehouse.local import feed
 from lakehouse.ml import registry, scoring
 from lakehouse.model import Model
-from lakehouse_tests.ml.conftest import fill
+from lakehouse_tests.ml.conftest import append, fill, rows
 from lakehouse_tests.ml.test_training import promoted
 
 
@@ -26,3 +29,19 @@ def test_a_prediction_leads_to_its_version_its_promotion_and_its_row(
     assert [one["why"] for one in found["promotions/delay_risk"]]
     (flight,) = found["cleaned/flights"]
     assert (flight["carrier"], flight["flight"]) == (row["carrier"], row["flight"])
+
+
+def test_an_object_leads_to_the_predictions_that_speak_of_its_rows(
+    lake: Lake, model: Model, datasets: dict[str, Dataset]
+) -> None:
+    promoted(lake, model)
+    append(lake, "weather", rows("weather", [*feed.weather(2, 28)]))
+    late = rows("flights", [*feed.flights(2, 28)])
+    append(lake, "flights", late.with_columns(_object=pl.lit("flights/late.csv")))
+    scoring.score(lake, model, datasets)
+    found = trace.of_object(lake, datasets, "landing", "flights/late.csv", {model.name: model})
+    told = {step.table: step.rows for step in found}["serving/delay_risk"]
+    served = lake.open("serving/delay_risk")
+    assert served
+    asked = served.scan().select(model.key).collect()
+    assert set(told.select(model.key).rows()) == set(asked.join(late, on=model.key, how="semi").rows()) != set()

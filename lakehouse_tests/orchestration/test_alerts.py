@@ -1,7 +1,7 @@
-"""One message when a dataset begins to fail, and one when it is well again, however many runs end."""
+"""One message when a dataset or a check begins to fail, and one when it is well again, however many runs end."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import boto3
 import dagster as dg
@@ -38,7 +38,7 @@ def test_only_what_changes_is_told(ends: list[str], subjects: list[str]) -> None
 def test_what_was_told_before_is_told_by_no_later_look() -> None:
     told, messages = news(Told(0.0, {}), runs("flights-"))
     told, messages = news(Told.read(told.cursor(), now=9.0), runs("flights-", "flights+"))
-    assert [text for _, text in messages] == ["Run run2 of flights went well; it had failed since run run1."]
+    assert [text for _, text in messages] == ["In run run2 flights went well; it had failed since run run1."]
     assert told.failing == {}
 
 
@@ -63,6 +63,32 @@ def test_who_begins_to_look_tells_nothing_of_before() -> None:
     assert Told.read(None, now=9.0) == Told(9.0, {})
 
 
+Mailbox = Callable[[], dict[str, str]]
+
+
+@pytest.fixture
+def mailbox(local: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Mailbox:
+    """What was told since one looked last: text by subject, in order."""
+    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+    topic = sns.create_topic(Name="alerts")["TopicArn"]
+    url = sqs.create_queue(QueueName="mail")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    monkeypatch.setenv("LAKEHOUSE_ALERT_TOPIC_ARN", topic)
+
+    def read() -> dict[str, str]:
+        found: dict[str, str] = {}
+        while got := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            bodies = [json.loads(message["Body"]) for message in got]
+            assert not {body["Subject"] for body in bodies} & {*found}, "told twice"
+            found |= {body["Subject"]: body["Message"] for body in bodies}
+            for message in got:
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    return read
+
+
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as made:
@@ -82,23 +108,70 @@ def alerts_event(kind: dg.DagsterEventType, job: str) -> dg.DagsterEvent:
 
 
 def test_failures_and_recoveries_reach_the_topic_though_many_runs_end_between_two_looks(
-    local: dict[str, str], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, mailbox: Mailbox
 ) -> None:
-    sns, sqs = boto3.client("sns"), boto3.client("sqs")
-    topic = sns.create_topic(Name="alerts")["TopicArn"]
-    url = sqs.create_queue(QueueName="mail")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    monkeypatch.setenv("LAKEHOUSE_ALERT_TOPIC_ARN", topic)
     cursor = look(instance, Told(1.0, {}).cursor())
     for number in range(20):
         ends(instance, f"d{number}", good=False)
     cursor = look(instance, cursor)
-    assert mail(sqs, url) == {f"lakehouse: d{number} fails" for number in range(20)}
+    assert {*mailbox()} == {f"lakehouse: d{number} fails" for number in range(20)}
     ends(instance, "d1", good=False)
     ends(instance, "d2", good=True)
     look(instance, cursor)
-    assert mail(sqs, url) == {"lakehouse: d2 is well again"}
+    assert [*mailbox()] == ["lakehouse: d2 is well again"]
+
+
+def test_a_check_that_fails_in_a_run_that_goes_well_is_told_and_so_is_its_recovery(
+    instance: dg.DagsterInstance, mailbox: Mailbox
+) -> None:
+    cursor = look(instance, Told(1.0, {}).cursor())
+    runs = [carried(instance, contract=False), carried(instance, contract=False), carried(instance, volume=False)]
+    cursor = look(instance, cursor)
+    begun = "lakehouse: check contract of cleaned/flights fails"
+    odd = "lakehouse: check volume of cleaned/flights fails"
+    again = "lakehouse: check contract of cleaned/flights is well again"
+    told = mailbox()
+    assert {*told} == {begun, odd, again}
+    assert told[begun] == f"In run {runs[0]} check contract of cleaned/flights failed: count 3"
+    assert told[again].startswith(f"In run {runs[2]} ")
+    cursor = look(instance, cursor)
+    assert mailbox() == {}
+    carried(instance)
+    look(instance, cursor)
+    assert [*mailbox()] == ["lakehouse: check volume of cleaned/flights is well again"]
+
+
+@pytest.mark.parametrize("name", ["empty", "warned", "lag"])
+def test_a_warning_that_needs_nobody_is_not_told_and_a_failure_of_that_name_is(
+    instance: dg.DagsterInstance, mailbox: Mailbox, name: str
+) -> None:
+    cursor = look(instance, Told(1.0, {}).cursor())
+    carried(instance, severity=dg.AssetCheckSeverity.WARN, **{name: False})
+    cursor = look(instance, cursor)
+    assert mailbox() == {}
+    carried(instance, **{name: False})
+    look(instance, cursor)
+    assert [*mailbox()] == [f"lakehouse: check {name} of cleaned/flights fails"]
+
+
+def carried(
+    instance: dg.DagsterInstance, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR, **verdicts: bool
+) -> str:
+    """A run that goes well, whatever its checks find."""
+    key = dg.AssetKey(["cleaned", "flights"])
+    verdicts = {"contract": True, "volume": True} | verdicts
+
+    @dg.asset(key=key, check_specs=[dg.AssetCheckSpec(name, asset=key) for name in verdicts])
+    def flights() -> dg.MaterializeResult:
+        found = [
+            dg.AssetCheckResult(check_name=n, passed=good, severity=severity, metadata={"count": 0 if good else 3})
+            for n, good in verdicts.items()
+        ]
+        return dg.MaterializeResult(check_results=found)
+
+    done = dg.materialize([flights], instance=instance)
+    assert done.success
+    return done.run_id
 
 
 def look(instance: dg.DagsterInstance, cursor: str | None) -> str | None:
@@ -106,15 +179,6 @@ def look(instance: dg.DagsterInstance, cursor: str | None) -> str | None:
     result = alerts.build()(context, sns=SNSResource())
     assert isinstance(result, dg.SensorResult)
     return result.cursor
-
-
-def mail(sqs: object, url: str) -> set[str]:
-    found: set[str] = set()
-    while got := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):  # type: ignore[attr-defined]
-        found |= {json.loads(m["Body"])["Subject"] for m in got}
-        for message in got:
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])  # type: ignore[attr-defined]
-    return found
 
 
 def test_without_a_topic_the_sensor_says_which_setting_it_misses(
