@@ -907,6 +907,13 @@ MUTATIONS = [
         "test_trace.py::a_row_is_followed_though_dynamodb_cannot_be_reached",
     ),
     swap(
+        "a column comes from nothing that was read beforehand",
+        "layers/origins.py",
+        "return before | read",
+        "return {*read}",
+        "layers/test_origins.py::a_column_comes_from_what_is_read_for_it[beforehand-pieces-found6]",
+    ),
+    swap(
         "a value can end the page's script",
         "dashboard/page.py",
         '.replace("<", "\\\\u003c")',

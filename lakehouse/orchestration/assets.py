@@ -16,6 +16,7 @@ from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.landing import inbox
 from lakehouse.layers import balance, cleaned, history, raw, refused, serving, undeclared
 from lakehouse.layers.ingest import ingest
+from lakehouse.layers.origins import Origins, of_cleaned, of_serving
 from lakehouse.orchestration import phases
 from lakehouse.orchestration.metadata import (
     EVENTS,
@@ -172,7 +173,10 @@ EMPTY = "No record of this run's objects broke the contract."
 
 def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
     good, bad = dg.AssetKey(["cleaned", dataset.name]), dg.AssetKey(["quarantine", dataset.name])
-    origin = {c: [dg.TableColumnDep(dg.AssetKey(["raw", dataset.name]), c)] for c in dataset.contract.columns()}
+
+    def columns(origins: Origins) -> dict[str, Any]:
+        told = contract_schema(dataset, origins)
+        return {"dagster/column_schema": told, "dagster/column_lineage": lineage(origins)}
 
     @dg.multi_asset(
         name=f"cleaned__{dataset.name}",
@@ -184,11 +188,7 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
                 kinds={"deltalake", "polars"},
                 owners=OWNERS,
                 description=_first_line(dataset.contract.__doc__),
-                metadata={
-                    "dagster/column_schema": contract_schema(dataset),
-                    "dagster/column_lineage": dg.TableColumnLineage(origin),
-                    **code_of(dataset.contract),
-                },
+                metadata={**columns(of_cleaned(dataset)), **code_of(dataset.contract)},
                 code_version=dataset.fingerprint,
                 freshness_policy=_freshness(dataset),
                 tags={DATASET: dataset.name},
@@ -214,12 +214,15 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
         heads = heads_of(lake, context, dataset.name)
         kept, refused = cleaned.clean(lake, dataset), cleaned.quarantine(lake, dataset)
         metrics.add("lakehouse.quarantine", refused.upserted, dataset=dataset.name)
-        for key, done, more in (
-            (good, kept, {"quarantined": refused.upserted}),
+        more: dict[str, Any] = {"quarantined": refused.upserted}
+        if dataset.clean:
+            more |= columns(of_cleaned(dataset, raw.open_raw(lake, dataset.name).kinds))
+        for key, done, facts in (
+            (good, kept, more),
             (bad, refused, {"refused": table_of(refused_now(lake, dataset))}),
         ):
             told = _told(lake, done, heads)
-            told["metadata"] |= more
+            told["metadata"] |= facts
             yield dg.MaterializeResult(asset_key=key, **told)
 
     return assets
@@ -311,8 +314,9 @@ def _serving(one: Serving, datasets: dict[str, Dataset], tags: dict[str, str]) -
         done = serving.serve(lake, one, datasets)
 
         def columns(kinds: pl.Schema) -> dict[str, Any]:
-            told = served_schema(one, datasets, kinds)
-            return {"dagster/column_schema": told, "dagster/column_lineage": lineage(one, datasets, kinds)}
+            origins = of_serving(one, datasets)
+            told = served_schema(one, datasets, kinds, origins)
+            return {"dagster/column_schema": told, "dagster/column_lineage": lineage(origins)}
 
         return dg.MaterializeResult(**_told(lake, done, heads_of(lake, context), columns))
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Hopped, Lake, Table
+from lakehouse.layers.origins import Origins
 from lakehouse.words import counted
 
 LISTED = 50
@@ -180,14 +181,15 @@ def raw_schema(columns: Mapping[str, Any], dataset: Dataset) -> dg.TableSchema:
     return schema_of(columns, {name: f"{text or ''} ← the files".strip() for name, text in words.items()} | OURS)
 
 
-def contract_schema(dataset: Dataset) -> dg.TableSchema:
+def contract_schema(dataset: Dataset, origins: Origins) -> dg.TableSchema:
     """The contract's columns, its words for them, and where each comes from."""
+    raw = [f"raw/{dataset.name}"]
     return dg.TableSchema(
         [
             dg.TableColumn(
                 name,
                 type=type(column).__name__.lower(),
-                description=f"{column.description or ''} ← raw/{dataset.name}".strip(),
+                description=f"{column.description or ''} ← {_origin(name, origins, raw)}".strip(),
                 constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=False),
             )
             for name, column in dataset.contract.columns().items()
@@ -195,25 +197,36 @@ def contract_schema(dataset: Dataset) -> dg.TableSchema:
     )
 
 
-def served_schema(one: Serving, datasets: Mapping[str, Dataset], columns: Mapping[str, Any]) -> dg.TableSchema:
-    """The table's columns: one that an upstream has too, in that one's words; another is computed from all."""
+def served_schema(
+    one: Serving, datasets: Mapping[str, Dataset], columns: Mapping[str, Any], origins: Origins
+) -> dg.TableSchema:
+    """The table's columns, each in the words of the dataset that has it too, and where each comes from."""
     said = {}
     for name in columns:
-        holders = [u for u in one.upstreams if name in datasets[u].contract.column_names()]
+        holders = [u for u in one.upstreams if (f"cleaned/{u}", name) in origins.get(name, [])]
         words = [datasets[u].contract.columns()[name].description or "" for u in holders[:1]]
-        origin = ", ".join(f"{u}.{name}" for u in holders) or f"computed from {', '.join(one.upstreams)}"
-        said[name] = f"{''.join(words)} ← {origin}".strip()
+        said[name] = f"{''.join(words)} ← {_origin(name, origins, one.upstreams)}".strip()
     return schema_of(columns, said)
 
 
-def lineage(one: Serving, datasets: Mapping[str, Dataset], columns: Mapping[str, Any]) -> dg.TableColumnLineage:
-    """Of the columns that an upstream has by the same name: of the others nothing is known."""
-    found: dict[str, Sequence[dg.TableColumnDep]] = {}
-    for name in columns:
-        holders = [u for u in one.upstreams if name in datasets[u].contract.column_names()]
-        if holders:
-            found[name] = [dg.TableColumnDep(dg.AssetKey(["cleaned", u]), name) for u in holders]
-    return dg.TableColumnLineage(found)
+def _origin(name: str, origins: Origins, tables: Sequence[str]) -> str:
+    """Where a column comes from, in words. `tables`: all that there are to come from."""
+    found = origins.get(name)
+    told = ", ".join(f"{table.removeprefix('cleaned/')}.{column}" for table, column in found or [])
+    if found and all(column == name for _, column in found):
+        return told
+    rows = "the rows of " if found == [] else ""
+    return f"computed from {told or rows + ', '.join(tables)}"
+
+
+def lineage(origins: Origins) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        {
+            name: [dg.TableColumnDep(dg.AssetKey(table.split("/")), column) for table, column in found]
+            for name, found in origins.items()
+            if found
+        }
+    )
 
 
 @cache

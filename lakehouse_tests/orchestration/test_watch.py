@@ -56,11 +56,16 @@ def test_a_tables_page_tells_what_was_written_where_and_why(house: Road) -> None
     assert more == ["Newest: 2013-01-01 10:00 UTC.", "Caused by 2 objects."]
     assert page["quarantined"] == found["quarantine/flights"]["added"] == 1
     served = {c.name: c.description for c in found["serving/carrier_punctuality"]["dagster/column_schema"].columns}
-    assert served["carrier"] == "airline, IATA code ← flights.carrier, airlines.carrier"
-    assert served["late"] == "← computed from flights, airlines"
+    assert served["carrier"] == "airline, IATA code ← airlines.carrier, flights.carrier"
+    assert served["late"] == "← computed from flights.arr_delay"
+    assert served["airline"] == "← computed from airlines.name"
+    assert served["flights"] == "← computed from the rows of flights, airlines"
     deps = found["serving/carrier_punctuality"]["dagster/column_lineage"].deps_by_column
     assert {d.asset_key.to_user_string() for d in deps["carrier"]} == {"cleaned/flights", "cleaned/airlines"}
-    assert "late" not in deps
+    assert [(d.asset_key.to_user_string(), d.column_name) for d in deps["late"]] == [
+        ("cleaned/flights", "arr_delay")
+    ]
+    assert "flights" not in deps
     land(house, changed := {"flights/1.csv": sample.flights(("AA", 1, 6), ("UA", 2, 20))})
     house.announce(*changed)
     page = pages("flights")["cleaned/flights"]
@@ -113,7 +118,7 @@ def test_the_contracts_words_and_the_datasets_file_are_on_the_page() -> None:
     graph = build(dg.in_process_executor).resolve_asset_graph()
     metadata = graph.get(dg.AssetKey(["cleaned", "flights"])).metadata
     columns = {c.name: c for c in metadata["dagster/column_schema"].columns}
-    assert columns["carrier"].description == "airline, IATA code ← raw/flights"
+    assert columns["carrier"].description == "airline, IATA code ← raw/flights.carrier"
     (code,) = metadata["dagster/code_references"].code_references
     assert code.file_path.endswith("lakehouse/datasets/flights.py")
     assert "class Flight(" in Path(code.file_path).read_text().splitlines()[code.line_number - 1]
