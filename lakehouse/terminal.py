@@ -72,6 +72,8 @@ class _Watched:
         return self.out.write(text)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("buffer", "writelines"):
+            self.end()
         return getattr(self.out, name)
 
 

@@ -1,5 +1,6 @@
 """The command line, as a person types it."""
 
+import errno
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lakehouse.cli import main, running
+from lakehouse.cli.plain import told_plainly
 from lakehouse.dynamodb import table
 from lakehouse.lake import Lake
 from lakehouse.layers import raw
@@ -94,6 +96,24 @@ def test_sql_from_a_pipe_is_read_from_there(lake: Lake) -> None:
 def test_a_number_of_rows_below_none_is_refused(lake: Lake) -> None:
     assert "-1 is not in the range x>=0" in run("trace", "airlines", "carrier=AA", "--rows", "-1", code=2)
     assert "-1 is not in the range x>=0" in run("quarantine", "list", "--limit", "-1", code=2)
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "HOME/lake/x"), "LAKEHOUSE_HOME and LAKEHOUSE_LAKE"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/elsewhere/x.csv"), "see that it is there"),
+        (OSError(errno.ENOSPC, "No space left on device"), "make room"),
+        (OSError(errno.ECHILD, "No child processes"), None),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_with_what_to_do_about_that_file(
+    lake: Lake, tmp_path: Path, error: OSError, hint: str | None
+) -> None:
+    if error.filename:
+        error.filename = error.filename.replace("HOME", str(tmp_path))
+    told = told_plainly(error)
+    assert (told and told.hint.startswith(str(hint))) == (None if hint is None else True)
 
 
 def test_sql_writes_parquet_into_a_pipe_and_not_onto_a_terminal(
@@ -206,6 +226,9 @@ def test_get_says_what_is_wrong_and_what_to_do(house: Road) -> None:
     assert "Hint" in run("get", "carrier_punctuality", "carrier=ZZ", code=1)
     assert "the key of carrier_punctuality is carrier" in run("get", "carrier_punctuality", "plane=1", code=1)
     assert "no serving table nothing" in run("get", "nothing", "a=1", code=1)
+    empty = run("get", "carrier_punctuality", "carrier=", code=1).splitlines()
+    assert empty[0] == "Error: no item of carrier_punctuality has an empty key"
+    assert empty[1].startswith("Hint: ")
     assert "carrier is not column=value" in run("get", "carrier_punctuality", "carrier", code=1)
 
 

@@ -60,6 +60,26 @@ def test_it_shows_each_datasets_charts_and_how_the_road_does(road: Road, tmp_pat
     assert "url(" not in text.split("</style>")[0]
 
 
+def test_the_backlog_ends_now_with_what_waits_now(road: Road, tmp_path: Path) -> None:
+    land(road, sample.FILES)
+    while road.receive():
+        pass
+    road.hops()
+    land(road, {"flights/3.csv": sample.flights(("AA", 9, 9)), "flights/4.csv": sample.flights(("AA", 10, 9))})
+    while road.receive():
+        pass
+    began = datetime.now(UTC)
+    (spec,) = [
+        c.spec for s in write(road.lake, road.datasets, tmp_path / "x") for c in s.cards if c.title == "Backlog"
+    ]
+    (rows,) = spec["datasets"].values()
+    times = [datetime.fromisoformat(row["at"]).replace(tzinfo=UTC) for row in rows]
+    assert times == sorted(times)
+    assert times[-1] >= began
+    assert [row["waiting"] for row in rows][-2:] == [2, 2]
+    assert max(row["waiting"] for row in rows) <= len(sample.FILES)
+
+
 def test_a_document_that_was_read_waits_no_more(road: Road, tmp_path: Path) -> None:
     land(road, {"documents/note.txt": b"hello"})
     while road.receive():

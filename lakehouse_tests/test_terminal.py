@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TALE = """
 import sys, time
 from lakehouse import terminal
@@ -15,9 +17,15 @@ with terminal.patience("working"):
         with terminal.busy("counting"):
             time.sleep(0.2)
             print("one", flush=True)
-    print("two", flush=True)
+    TWO
     time.sleep(0.3)
 """
+WAYS = {
+    "print": 'print("two", flush=True)',
+    "writelines": 'sys.stdout.writelines(["two\\n"]); sys.stdout.flush()',
+    "buffer": 'sys.stdout.buffer.write(b"two\\n"); sys.stdout.buffer.flush()',
+}
+"""Of saying something on standard output."""
 SHOWN = "\x1b[?25h"
 """The cursor is there again: the spinner is gone."""
 
@@ -44,8 +52,9 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def test_a_terminal_shows_that_something_goes_on_until_something_is_printed() -> None:
-    before, printed, after = seen("-c", TALE).partition("two")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_terminal_shows_that_something_goes_on_until_something_is_printed(way: str) -> None:
+    before, printed, after = seen("-c", TALE.replace("TWO", WAYS[way])).partition("two")
     assert printed
     assert "working …" in before
     assert SHOWN in before
@@ -53,14 +62,14 @@ def test_a_terminal_shows_that_something_goes_on_until_something_is_printed() ->
 
 
 def test_what_a_command_says_of_its_work_takes_the_place_of_that() -> None:
-    before, _, after = seen("-c", TALE, "busy").partition("counting …")
+    before, _, after = seen("-c", TALE.replace("TWO", WAYS["print"]), "busy").partition("counting …")
     assert "working …" in before
     assert "working" not in after
     assert after.index("one") < after.index("two")
 
 
 def test_what_is_printed_meanwhile_goes_where_standard_output_goes() -> None:
-    told = seen("-c", TALE, "busy", stdout=subprocess.PIPE)
+    told = seen("-c", TALE.replace("TWO", WAYS["print"]), "busy", stdout=subprocess.PIPE)
     assert "counting …" in told
     assert "one" not in told
 

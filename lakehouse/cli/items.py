@@ -20,6 +20,7 @@ from lakehouse.words import counted
 @AS_JSON
 def get(table: str, key: tuple[str, ...], as_json: bool) -> None:
     """One item from DynamoDB: `lakehouse get carrier_punctuality carrier=UA`."""
+    from lakehouse.dynamodb.items import Unfit
     from lakehouse.dynamodb.sync import items_of
 
     settings, serving = Settings.load(), serving_named(table)
@@ -29,6 +30,8 @@ def get(table: str, key: tuple[str, ...], as_json: bool) -> None:
     items = items_of(settings, serving)
     try:
         item = items.get(_typed(settings, table, wanted), serving.keys)
+    except Unfit as error:
+        raise Failure(f"no item of {table} has {error}", "name each column's value: column=value") from error
     except items.client.exceptions.ResourceNotFoundException as error:
         raise Failure(f"nothing of {table} is published yet", "`lakehouse status` tells how far it is") from error
     if item is None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
 from typing import Any
 
 import click
 
-from lakehouse.settings import SettingError
+from lakehouse.settings import SettingError, Settings
 
 SENTENCE = 200
 """Characters; the help of a command has no longer first sentence."""
@@ -56,7 +59,14 @@ class Plain(Told):
             raise
 
 
+OURS = "LAKEHOUSE_HOME and LAKEHOUSE_LAKE say where state and tables lie"
 NAMES = "the names are of LAKEHOUSE_LANDING_BUCKET, _QUEUE_URL, _TABLE_PREFIX; locally `lakehouse up` makes all"
+
+
+def _is_ours(name: Any) -> bool:
+    """Whether a file lies, or would lie, below the home or the lake."""
+    settings, path = Settings.load(), Path(os.fsdecode(name)).absolute()
+    return any(path.is_relative_to(Path(root).absolute()) for root in (settings.home, settings.lake))
 
 
 def told_plainly(error: Exception) -> Failure | None:
@@ -87,8 +97,12 @@ def told_plainly(error: Exception) -> Failure | None:
     if isinstance(error, BotoCoreError | Throttled):
         away = "`lakehouse up` in another terminal starts a local AWS; another is found by the AWS_… variables"
         return Failure(f"AWS cannot be reached\n{error}", away)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Failure(str(error), "make room: `lakehouse maintain` deletes what retention has passed")
     if isinstance(error, OSError) and error.filename:
-        return Failure(str(error), "LAKEHOUSE_HOME and LAKEHOUSE_LAKE say where state and tables lie")
+        return Failure(
+            str(error), OURS if _is_ours(error.filename) else "see that it is there, and may be used by you"
+        )
     if isinstance(error, LocalAwsError):
         what, _, log = str(error).partition("\n")
         return Failure(f"{what}\n{log.strip()}", "the whole log is in LAKEHOUSE_HOME, .lakehouse if it is not set")

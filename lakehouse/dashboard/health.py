@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
 from lakehouse.dashboard.page import Tile
 from lakehouse.dataset import Dataset
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, Table
 from lakehouse.lake.table import schema
 from lakehouse.landing import inbox
 from lakehouse.layers import raw
@@ -28,10 +29,13 @@ PASSED = schema(
 
 @dataclass(frozen=True)
 class Health:
-    """`passed`: one row an event that brought a generation, from upload to being served. `quarantine`: records a
-    dataset and rule. `lags`: by table. `counts`: what a tile tells."""
+    """`passed`: one row an event that brought a generation, from upload to being served. `waiting`: of each event
+    that raw has not read, when it was uploaded. `at`: when all this was so. `quarantine`: records a dataset and
+    rule. `lags`: by table. `counts`: what a tile tells."""
 
     passed: pl.DataFrame
+    waiting: pl.DataFrame
+    at: datetime
     quarantine: pl.DataFrame
     lags: dict[str, int]
     counts: dict[str, int]
@@ -45,17 +49,17 @@ class Health:
             Tile("Objects read", f"{self.counts['read']:,}", f"{self.counts['events']:,} events"),
             Tile("Rows served from", f"{self.counts['rows']:,}", "in cleaned tables"),
             Tile("Upload to served", told[0], f"half of all; 95 % within {told[1]}"),
-            Tile("Events waiting", f"{self.counts['waiting']:,}", "in the inbox", not self.counts["waiting"]),
+            Tile("Events waiting", f"{len(self.waiting):,}", "in the inbox", self.waiting.is_empty()),
             Tile("Quarantined", f"{refused:,}", "records, kept with their reasons", not refused),
             Tile("Cursors behind", str(len(behind)), ", ".join(behind[:2]) or "every table is level", not behind),
         ]
 
     def charts(self) -> list[tuple[str, Any]]:
-        drawn = [
-            ("Upload to served\nSeconds; each point is an object.", self.latency),
-            ("Backlog\nObjects uploaded and not yet read.", self.backlog),
-        ]
-        found = [(said, draw()) for said, draw in drawn if len(self.passed)]
+        found = []
+        if len(self.passed):
+            found.append(("Upload to served\nSeconds; each point is an object.", self.latency()))
+        if len(self.passed) or len(self.waiting):
+            found.append(("Backlog\nObjects uploaded and not yet read, until now.", self.backlog()))
         if len(self.quarantine):
             found.append(("Quarantine\nRecords by the rule that they broke.", self.refused()))
         if any(self.lags.values()):
@@ -80,9 +84,14 @@ class Health:
     def backlog(self) -> Any:
         import altair as alt
 
-        steps = [self.passed.select(at=pl.col("at"), step=1), self.passed.select(at=pl.col("read_at"), step=-1)]
+        steps = [
+            self.passed.select("at", step=1),
+            self.passed.select(at="read_at", step=-1),
+            self.waiting.select("at", step=1),
+        ]
         rows = pl.concat(steps).drop_nulls().group_by(pl.col("at").dt.truncate("100ms")).sum().sort("at")
         rows = rows.select("at", waiting=pl.col("step").cum_sum())
+        rows = pl.concat([rows, rows.tail(1).with_columns(pl.lit(self.at).cast(TIME).alias("at"))])
         return (
             alt.Chart(rows, height=240)
             .mark_area(interpolate="step-after", opacity=0.25, line=True)
@@ -126,12 +135,13 @@ def look(lake: Lake, datasets: dict[str, Dataset], items: Items | None, models: 
         models = {n: replace(m, publish=False) for n, m in models.items()}
     return Health(
         pl.concat([pl.DataFrame(schema=PASSED), *passed]).sort("at").tail(NEWEST),
+        pl.concat([pl.DataFrame(schema={"at": TIME}), *(_waiting(lake, box, one) for one in datasets.values())]),
+        datetime.now(UTC),
         pl.concat([pl.DataFrame(schema=REFUSED), *(_refused(lake, name) for name in datasets)]),
         distances(lake, datasets, items or _nothing) | learned(lake, models, items or _nothing),
         {
             "events": box.count if box else 0,
             "read": sum(found["_object"].n_unique() for found in heads.values()),
-            "waiting": sum(raw.lag(lake, dataset) for dataset in datasets.values()),
             "rows": sum(table.count for table in kept),
         },
     )
@@ -139,6 +149,15 @@ def look(lake: Lake, datasets: dict[str, Dataset], items: Items | None, models: 
 
 def _nothing(_: object) -> Any:
     raise AssertionError("nothing is published")
+
+
+def _waiting(lake: Lake, box: Table | None, dataset: Dataset) -> pl.DataFrame:
+    """The newest events, as many as raw has not read."""
+    count = raw.lag(lake, dataset)
+    if box is None or not count:
+        return pl.DataFrame(schema={"at": TIME})
+    newest = box.scan().filter(pl.col("dataset") == dataset.name).sort("received_at").tail(count)
+    return newest.select(at=pl.coalesce("event_time", "received_at")).collect()
 
 
 def _passed(lake: Lake, datasets: dict[str, Dataset], name: str, heads: pl.DataFrame) -> pl.DataFrame:

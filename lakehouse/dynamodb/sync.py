@@ -98,11 +98,12 @@ def publish(lake: Lake, serving: Serving, items: ItemTable) -> Written | None:
     gone = _vanished(keys, items, serving.keys) if whole else _names(deletes, serving.keys)
     rows = puts.collect_batches(chunk_size=BATCH)
     written = items.write(rows, gone, key=serving.keys, number=new.number, together=whole)
-    _keep_rejected(lake, serving, written, new, None if whole else chain(keys.iter_rows(named=True), deletes))
+    touched = None if whole else chain(keys.iter_rows(named=True), deletes)
+    unheld = _keep_rejected(lake, serving, written, new, touched)
     if not items.advance(old, new):
         _withdraw(lake, serving, items, old, whole)
         _recant(lake, serving, items, new)
-    return replace(written, keys=_sample(keys, deletes))
+    return replace(written, unheld=unheld, keys=_sample(keys, deletes))
 
 
 def _name(serving: Serving) -> str:
@@ -217,17 +218,20 @@ def _sample(keys: pl.DataFrame, deletes: list[dict[str, Any]]) -> tuple[tuple[An
 
 def _keep_rejected(
     lake: Lake, serving: Serving, written: Written, cursor: Cursor, touched: Iterable[dict[str, Any]] | None
-) -> None:
-    """Make `rejected/<serving>` say what is rejected now: of the `touched` rows, or of the whole table (None)."""
+) -> int:
+    """Make `rejected/<serving>` say what is rejected now: of the `touched` rows, or of the whole table (None).
+
+    Gives how many rows it tells of then.
+    """
     name = f"rejected/{serving.name}"
     if not written.rejected and lake.open(name) is None:
-        return
+        return 0
     facts = {"_version": cursor.version, "_at": datetime.now(UTC), "_number": cursor.number}
     rows = [{"_key": k, "_reason": reason, **facts} for k, reason in dict(written.rejected).items()]
     now = pl.DataFrame(rows, schema=REJECTED)
     names = None if touched is None else [name_of(row, serving.keys) for row in touched]
 
-    def tell() -> None:
+    def tell() -> int:
         table = lake.ensure(name, REJECTED)
         held = table.scan().collect()
         later = pl.col("_number") > cursor.number
@@ -236,8 +240,9 @@ def _keep_rejected(
         past = past if names is None else past.filter(pl.col("_key").is_in(names))
         if not (fresh.is_empty() and past.is_empty()):
             table.apply(fresh, past, ["_key"])
+        return held.height - past.height + fresh.join(held, on="_key", how="anti").height
 
-    again(tell)
+    return again(tell)
 
 
 def erase(items: ItemTable, mine: Callable[[Item], bool]) -> int:
@@ -307,11 +312,13 @@ def _at(source: Table, cursor: Cursor) -> Table:
 
 
 def _compare(lake: Lake, serving: Serving, rows: pl.DataFrame, held: Iterable[Item]) -> list[Difference]:
-    refused = lake.open(f"rejected/{serving.name}")
     there = {i[KEY]["S"]: to_row(i) for i in held}
-    unheld = set(refused.scan().select("_key").collect()["_key"]) - there.keys() if refused else set()
     fit = ((row.name, row.text) for row in encode(rows, serving.keys) if row.text is not None)
-    wanted = {name: to_row(to_item(text)) for name, text in fit if name not in unheld}
+    wanted = {name: to_row(to_item(text)) for name, text in fit}
+    missing = wanted.keys() - there.keys()
+    refused = lake.open(f"rejected/{serving.name}") if missing else None
+    for name in missing & set(refused.scan().select("_key").collect()["_key"] if refused else ()):
+        del wanted[name]
     return [
         Difference(name, wanted.get(name), there.get(name))
         for name in sorted(wanted.keys() | there.keys())

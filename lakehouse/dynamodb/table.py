@@ -89,14 +89,15 @@ class Cursor:
 class Written:
     """Items written, removed and left alone because a newer version stood there; rows that do not fit.
 
-    `rejected`: (key, reason) of each. `keys`: a bounded sample of the keys that were to be written, as values of
-    the key columns.
+    `rejected`: (key, reason) of each. `unheld`: how many rows of the whole table have no item for that. `keys`: a
+    bounded sample of the keys that were to be written, as values of the key columns.
     """
 
     put: int = 0
     deleted: int = 0
     stale: int = 0
     rejected: tuple[tuple[str, str], ...] = ()
+    unheld: int = 0
     keys: tuple[tuple[Any, ...], ...] = ()
 
 

@@ -346,7 +346,7 @@ def dynamodb(one: Serving, tags: dict[str, str]) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
         items = lakehouse.items(one)
-        written = sync.publish(lakehouse.lake, one, items) or Written()
+        written = sync.publish(lakehouse.lake, one, items) or Written(unheld=_unheld(lakehouse.lake, one))
         heads = heads_of(lakehouse.lake, context)
         took = latency(heads) if written.put or written.deleted else {}
         _measure(one, written, heads)
@@ -356,7 +356,7 @@ def dynamodb(one: Serving, tags: dict[str, str]) -> dg.AssetsDefinition:
         source = lakehouse.lake.open(f"serving/{one.name}")
         return dg.MaterializeResult(
             metadata={
-                **_items(lakehouse.lake, one, source, written, took),
+                **_items(source, written, took),
                 "put": written.put,
                 "deleted": written.deleted,
                 "stale": written.stale,
@@ -374,15 +374,17 @@ def dynamodb(one: Serving, tags: dict[str, str]) -> dg.AssetsDefinition:
     return asset
 
 
-def _items(
-    lake: Lake, one: Serving, source: Table | None, written: Written, took: dict[str, float]
-) -> dict[str, Any]:
+def _unheld(lake: Lake, one: Serving) -> int:
+    refused = lake.open(f"rejected/{one.name}")
+    return refused.count if refused else 0
+
+
+def _items(source: Table | None, written: Written, took: dict[str, float]) -> dict[str, Any]:
     """What a publish tells of all items, a sentence first.
 
     They are the serving table's rows but for those that do not fit: to count them in DynamoDB is to read them all.
     """
-    refused = lake.open(f"rejected/{one.name}")
-    count = (source.count if source else 0) - (refused.count if refused else 0)
+    count = (source.count if source else 0) - written.unheld
     moves = {"put": written.put, "deleted": written.deleted, "left alone: newer ones stood": written.stale}
     moved = ", ".join(f"{number:,} {word}" for word, number in moves.items() if number)
     seconds = [f"{s} s after the upload." for s in took.values()]

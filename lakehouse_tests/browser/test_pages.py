@@ -155,6 +155,9 @@ PAGES = {
     "dynamodb/carrier_punctuality": ("as applications read them", "s after the upload."),
     "models/delay_risk": ("Will this flight arrive", "1 row, in 1 file of"),
     "promotions/delay_risk": ("Who was made champion", "1 row, in 1 file of"),
+    "serving/delay_risk": ("The champion's answers", "in 1 file of"),
+    "dynamodb/delay_risk": ("The items of delay_risk", "put"),
+    "monitor/delay_risk": ("How good the answers of delay_risk were", "in 1 file of"),
 }
 
 

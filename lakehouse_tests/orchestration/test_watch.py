@@ -1,6 +1,7 @@
 """What a table's page tells, and what the hour's checks see."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 from lakehouse.definitions import build
+from lakehouse.lake import Lake
 from lakehouse.orchestration.metadata import bars
 from lakehouse.orchestration.watch import FEW, records, unusual, written
 from lakehouse_tests import sample
@@ -102,6 +104,18 @@ def test_rows_that_do_not_fit_into_an_item_are_no_items(house: Road, monkeypatch
     monkeypatch.setattr("lakehouse.dynamodb.items.LARGEST", 100)
     page = pages("flights")["dynamodb/route_performance"]
     assert (page["rejected"], page["dagster/row_count"], page["summary"]) == (1, 0, "0 items: nothing changed.")
+    page = pages("flights")["dynamodb/route_performance"]
+    assert (page["rejected"], page["dagster/row_count"]) == (0, 0)
+
+
+def test_a_run_whose_rows_all_fit_looks_once_for_those_that_do_not(
+    house: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, look = Counter[str](), Lake.open
+    monkeypatch.setattr(Lake, "open", lambda lake, name: looked.update([name]) or look(lake, name))
+    ran("airlines")
+    assert pages("flights")["dynamodb/route_performance"]["dagster/row_count"] == 1
+    assert looked["rejected/route_performance"] == 1
 
 
 def test_what_nobody_declared_is_told_in_a_sentence_too(house: Road) -> None:
