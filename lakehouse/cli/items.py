@@ -16,7 +16,7 @@ from lakehouse.words import counted
 
 @click.command()
 @click.argument("table")
-@click.argument("key", nargs=-1, required=True)
+@click.argument("key", nargs=-1, required=True, metavar="COLUMN=VALUE...")
 @AS_JSON
 def get(table: str, key: tuple[str, ...], as_json: bool) -> None:
     """One item from DynamoDB: `lakehouse get carrier_punctuality carrier=UA`."""

@@ -20,11 +20,14 @@ from lakehouse.words import counted
 @AS_JSON
 def land(paths: tuple[Path, ...], prefix: str, as_json: bool) -> None:
     """Upload files to the landing bucket."""
+    from lakehouse import terminal
+
     bucket = landing_bucket()
     landed = {}
     for path in paths:
         key = f"{prefix}{path.name}"
-        landed[f"s3://{bucket.name}/{key}"] = bucket.put(key, path.read_bytes())
+        with terminal.busy(f"uploading {path.name}"):
+            landed[f"s3://{bucket.name}/{key}"] = bucket.put(key, path.read_bytes())
         if not as_json:
             click.echo(f"s3://{bucket.name}/{key}")
     if as_json:

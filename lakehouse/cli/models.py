@@ -129,7 +129,7 @@ def reproduce_model(version: str, name: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("values", nargs=-1, required=True)
+@click.argument("values", nargs=-1, required=True, metavar="COLUMN=VALUE...")
 @MODEL
 @AS_JSON
 def predict(values: tuple[str, ...], name: str | None, as_json: bool) -> None:

@@ -77,7 +77,14 @@ def status(as_json: bool) -> None:
 
 @click.command()
 @click.argument("query", required=False)
-@click.option("--format", "shape", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+    help="How the rows are written.",
+)
 @click.option("--json", "shape", flag_value="json", help="As --format json.")
 def sql(query: str | None, shape: str) -> None:
     """Ask the lake, in polars SQL: `select * from cleaned.flights limit 5`. Without a query: a prompt.
@@ -137,8 +144,8 @@ def _written(rows: Any, shape: str) -> str:
 
 
 @click.command()
-@click.argument("what")
-@click.argument("key", nargs=-1)
+@click.argument("what", metavar="TABLE|s3://…")
+@click.argument("key", nargs=-1, metavar="[COLUMN=VALUE]...")
 @click.option("--rows", type=click.IntRange(0), default=5, show_default=True, help="Rows to show of each table.")
 @AS_JSON
 def trace(what: str, key: tuple[str, ...], rows: int, as_json: bool) -> None:
@@ -228,7 +235,9 @@ def resume(table: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("dataset")
-@click.option("--workers", default=1, show_default=True, help="Processes that take a share each.")
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that take a share each."
+)
 @click.option("--runs", is_flag=True, help="The other workers are runs of Dagster's, each where heavy runs go.")
 @click.option("--help-path", type=int, hidden=True)
 @click.option("--worker", type=int, default=0, hidden=True)

@@ -18,10 +18,9 @@ from lakehouse.layers import balance, cleaned, history, raw, refused, serving, u
 from lakehouse.layers.ingest import ingest
 from lakehouse.layers.origins import Origins, of_cleaned, of_serving
 from lakehouse.orchestration import phases
+from lakehouse.orchestration.columns import EVENTS, OURS, SPANS
 from lakehouse.orchestration.metadata import (
-    EVENTS,
     LISTED,
-    OURS,
     code_of,
     contract_schema,
     describe,
@@ -290,8 +289,10 @@ def _history(dataset: Dataset) -> dg.AssetsDefinition:
         lake = lakehouse.lake
         done = history.track(lake, dataset)
         heads = heads_of(lake, context, dataset.name)
+        words = {name: column.description for name, column in dataset.contract.columns().items()}
+        said = {name: f"{text or ''} ← raw/{dataset.name}".strip() for name, text in words.items()} | OURS | SPANS
         return dg.MaterializeResult(
-            **_told(lake, done, heads, lambda kinds: {"dagster/column_schema": schema_of(kinds)})
+            **_told(lake, done, heads, lambda kinds: {"dagster/column_schema": schema_of(kinds, said)})
         )
 
     return asset

@@ -17,6 +17,7 @@ import polars as pl
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.layers.origins import Origins
+from lakehouse.orchestration.columns import OURS
 from lakehouse.words import counted
 
 LISTED = 50
@@ -24,44 +25,6 @@ LISTED = 50
 NARROW = 8
 """Columns of a preview."""
 PART = "partition._part"
-OURS = {
-    "_part": "row: a record; head: what is known of an object's generation",
-    "_object": "the object's key in the landing bucket",
-    "_object_version": "the object's version in S3",
-    "_generation": "the object's contents, counted from 1",
-    "_record": "the record's number in its object",
-    "_modified": "when the object was uploaded, by S3's clock",
-    "_run": "the run that read it",
-    "_ingested_at": "when it was read",
-    "_state": "of a head: read, refused, withheld, gone and the like",
-    "_etag": "of a head: what S3 tells contents apart by",
-    "_size": "of a head: bytes",
-    "_records": "of a head: how many were read",
-    "_reason": "of a head: why it is in that state",
-    "_reading": "of a head: the reader or format that was declared, if one was",
-    "_text": "the record as it was written, where it could not be split or broke a rule",
-    "_bad": "why the record could not be split",
-    "_rules": "the rules that the record broke",
-}
-"""What we keep of a record or an object, beside its own columns."""
-EVENTS = {
-    "dataset": "whose it is; _parked, _unrouted or _ignored where nobody's",
-    "bucket": "the object's bucket",
-    "key": "the object's key",
-    "kind": "created or removed",
-    "event_name": "S3's own word; reconcile, replay and the like where no event told it",
-    "version_id": "the object's version",
-    "etag": "what S3 tells contents apart by",
-    "size": "bytes",
-    "sequencer": "S3's order of the events of one key",
-    "event_time": "when it happened",
-    "message_id": "the message that told it",
-    "sent_at": "when the message was sent",
-    "received_at": "when it was committed here",
-    "reason": "why it is nobody's",
-    "body": "a message that held no event of S3's, as it came",
-}
-"""The columns of the inbox."""
 
 
 def table_of(frame: pl.DataFrame) -> dg.MetadataValue:

@@ -16,6 +16,7 @@ from lakehouse.ml.cards import drifted, weekly
 from lakehouse.ml.registry import Refused, Version
 from lakehouse.model import Model
 from lakehouse.orchestration.assets import OWNERS, checked, dynamodb
+from lakehouse.orchestration.columns import ANSWERS, PROMOTIONS, VERSIONS, WEEKS
 from lakehouse.orchestration.metadata import code_of, describe, schema_of, standing, table_of
 from lakehouse.orchestration.resources import LakehouseResource
 from lakehouse.orchestration.sensor import ACTIVE, Past, due
@@ -85,7 +86,7 @@ def _trained(model: Model) -> dg.AssetsDefinition:
         owners=OWNERS,
         description=model.question,
         code_version=model.recipe,
-        metadata={"dagster/column_schema": schema_of(registry.TRAINED), **code_of(model.features)},
+        metadata={"dagster/column_schema": schema_of(registry.TRAINED, VERSIONS), **code_of(model.features)},
         tags=_tags(model),
         check_specs=[
             dg.AssetCheckSpec("gate", asset=key, blocking=True, description=GATE),
@@ -122,7 +123,7 @@ def _promoted(model: Model) -> dg.AssetsDefinition:
         kinds={"deltalake"},
         owners=OWNERS,
         description=f"Who was made champion of {model.name}, when and why; the last row is in force.",
-        metadata={"dagster/column_schema": schema_of(registry.PROMOTED), **code_of(model.features)},
+        metadata={"dagster/column_schema": schema_of(registry.PROMOTED, PROMOTIONS), **code_of(model.features)},
         tags=_tags(model),
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> dg.MaterializeResult:
@@ -151,6 +152,9 @@ def promoted(lake: Lake, model: Model, who: str) -> str:
 
 
 def _scored(model: Model, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
+    known = datasets[model.population].contract.columns()
+    said = {k: f"{known[k].description or ''} ← {model.population}.{k}".strip() for k in model.key} | ANSWERS
+
     @dg.asset(
         key=["serving", model.name],
         deps=[*(["cleaned", name] for name in model.inputs), ["promotions", model.name]],
@@ -166,7 +170,7 @@ def _scored(model: Model, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
         lake = lakehouse.lake
         done = scoring.score(lake, model, datasets)
         table = scoring.open_scores(lake, model, datasets)
-        columns = {"dagster/column_schema": schema_of(table.scan().collect_schema())}
+        columns = {"dagster/column_schema": schema_of(table.kinds, said)}
         return dg.MaterializeResult(metadata=describe(lake, table, done) | columns)
 
     return asset
@@ -188,7 +192,7 @@ def _watched(model: Model, datasets: dict[str, Dataset]) -> dg.AssetsDefinition:
         kinds={"deltalake"},
         owners=OWNERS,
         description=f"How good the answers of {model.name} were, week by week, now that the truth is known.",
-        metadata={"dagster/column_schema": schema_of(monitoring.WEEKS), **code_of(model.features)},
+        metadata={"dagster/column_schema": schema_of(monitoring.WEEKS, WEEKS), **code_of(model.features)},
         tags=_tags(model),
         check_specs=[dg.AssetCheckSpec("quality", asset=key, description=QUALITY)],
     )

@@ -6,12 +6,10 @@ Half a year lands, and a model is trained on it as soon as somebody looks; then 
 are answered, and the monitor compares the answers with the truth. Takes some five minutes.
 """
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from lakehouse.local import feed
@@ -21,22 +19,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 HALF, YEAR = 181, 365
 WEEKS = 24
 PATIENCE = 1200
-
-
-def told(house: House, query: str) -> int:
-    """The query's one number; 0 as long as its table is not there."""
-    try:
-        (row,) = json.loads(house.lakehouse("sql", query, "--format", "json"))
-    except subprocess.CalledProcessError:
-        return 0
-    return int(next(iter(row.values())))
-
-
-def until(house: House, query: str, number: int) -> None:
-    end = time.monotonic() + PATIENCE
-    while (found := told(house, query)) < number:
-        assert time.monotonic() < end, f"{query}: {found} of {number}"
-        time.sleep(5)
 
 
 def main() -> None:
@@ -49,10 +31,10 @@ def main() -> None:
             try:
                 assert process.stdout
                 house = House(process.stdout.readline().split()[1], environment)
-                until(house, "select count(*) from promotions.delay_risk", 1)
+                house.until("select count(*) from promotions.delay_risk", 1, PATIENCE)
                 land(house, Path(home) / "rest")
-                until(house, "select count(distinct _object) from cleaned.flights", YEAR)
-                until(house, "select count(*) from monitor.delay_risk where auc is not null", WEEKS)
+                house.until("select count(distinct _object) from cleaned.flights", YEAR, PATIENCE)
+                house.until("select count(*) from monitor.delay_risk where auc is not null", WEEKS, PATIENCE)
                 picture(house)
             finally:
                 process.terminate()

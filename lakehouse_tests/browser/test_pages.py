@@ -30,7 +30,7 @@ FOREIGN = ("favicon", "preload", "DevTools", "WebSocket is closed", "Content Sec
 """Words of console errors that are Dagster's own or the browser's."""
 PATIENCE = 120
 WEEK, DAYS = 7, 63
-"""What `up` lands, and what lands then: enough for a first model."""
+"""What `up` lands, and what lands then: enough for a first model. A week after that is answered by it."""
 LATER = {name: body for name, body in sample.FILES.items() if name.startswith("flights/")}
 """What lands last: a record that breaks the contract among it."""
 COUNT = """query ($job: String) {
@@ -72,6 +72,20 @@ class House:
             assert time.monotonic() < end, f"no run of {dataset} within {PATIENCE} s"
             time.sleep(0.5)
 
+    def until(self, query: str, number: int, patience: int = PATIENCE) -> None:
+        """Wait until a query's one number is as large; until its tables are there it is 0."""
+        end = time.monotonic() + patience
+        while (found := self._told(query)) < number:
+            assert time.monotonic() < end, f"{query}: {found} of {number}"
+            time.sleep(2)
+
+    def _told(self, query: str) -> int:
+        try:
+            (row,) = json.loads(self.lakehouse("sql", query, "--format", "json"))
+        except subprocess.CalledProcessError:
+            return 0
+        return int(next(iter(row.values())))
+
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
@@ -88,6 +102,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             for days in (feed.weather(DAYS, WEEK), feed.flights(DAYS, WEEK)):
                 made.land(home, dict(days))
             made.carried("train_delay_risk", 1)
+            for days in (feed.weather(WEEK, WEEK + DAYS), feed.flights(WEEK, WEEK + DAYS)):
+                made.land(home, dict(days))
+            made.until("select count(*) from monitor.delay_risk where auc is not null", 1)
             for name, body in LATER.items():
                 made.land(home, {name: body})
             yield made
@@ -155,9 +172,9 @@ PAGES = {
     "dynamodb/carrier_punctuality": ("as applications read them", "s after the upload."),
     "models/delay_risk": ("Will this flight arrive", "1 row, in 1 file of"),
     "promotions/delay_risk": ("Who was made champion", "1 row, in 1 file of"),
-    "serving/delay_risk": ("The champion's answers", "in 1 file of"),
-    "dynamodb/delay_risk": ("The items of delay_risk", "put"),
-    "monitor/delay_risk": ("How good the answers of delay_risk were", "in 1 file of"),
+    "serving/delay_risk": ("The champion's answers", " rows: "),
+    "dynamodb/delay_risk": ("The items of delay_risk", " items: "),
+    "monitor/delay_risk": ("How good the answers of delay_risk were", " in 1 file of "),
 }
 
 
@@ -195,6 +212,17 @@ def test_the_page_of_a_model_shows_the_card_of_its_newest_version(house: House) 
         drawn = shown.get_by_role("img", name="predicted against true")
         assert drawn.evaluate("image => image.naturalWidth") > 0
         shot(shown, "model-card")
+
+
+def test_the_page_of_a_monitor_draws_its_weeks(house: House) -> None:
+    with page() as shown:
+        shown.goto(f"{house.address}/assets/monitor/delay_risk")
+        shown.get_by_text("[Show Markdown]").first.click()
+        drawn = shown.get_by_role("img", name="AUC by week")
+        drawn.wait_for()
+        assert drawn.evaluate("image => image.naturalWidth") > 0
+        shown.get_by_role("cell", name="at the gate").wait_for()
+        shot(shown, "monitor")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (820, "light"), (1440, "light"), (1440, "dark")])

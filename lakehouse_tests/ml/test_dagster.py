@@ -73,6 +73,10 @@ def test_the_sensor_trains_first_then_scores_and_then_rests(
     (later,) = asked(instance, lake, model)
     assert later.job_name == "score_delay_risk"
     scored = run(instance, "score_delay_risk", dict(later.tags))
+    (answers,) = scored.asset_materializations_for_node("serving__delay_risk")
+    columns = answers.metadata["dagster/column_schema"].value.columns
+    assert [c.name for c in columns if not c.description] == []
+    assert {"carrier", "probability", "reason3"} <= {c.name for c in columns}
     assert scored.success
     assert "data:image/svg" in page(done, "models")["card"]
     assert "PSI" in page(scored, "monitor")["drift pictures"]

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +148,24 @@ def test_every_table_has_words_for_its_columns_a_place_in_the_code_and_a_tag() -
         assert asset.tags, name
         assert "dagster/code_references" in asset.metadata, name
         assert not asset.kinds & {"dynamodb", "sqs"}, name
-    for name in ("landing/inbox", "quarantine/flights"):
+    ours = (
+        "landing/inbox",
+        "quarantine/flights",
+        "models/delay_risk",
+        "promotions/delay_risk",
+        "monitor/delay_risk",
+    )
+    for name in ours:
         columns = graph.get(dg.AssetKey(name.split("/"))).metadata["dagster/column_schema"].columns
         assert [c.name for c in columns if not c.description] == []
+
+
+def test_a_historys_page_has_words_for_every_column(house: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {**house.datasets, "flights": replace(house.datasets["flights"], history=True)}
+    monkeypatch.setattr("lakehouse.definitions.load", lambda: kept)
+    columns = pages("flights")["history/flights"]["dagster/column_schema"].columns
+    assert [c.name for c in columns if not c.description] == []
+    assert {"carrier", "_object", "valid_from", "is_current"} <= {c.name for c in columns}
 
 
 def watched() -> dict[str, dg.AssetCheckEvaluation]:
