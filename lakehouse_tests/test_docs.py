@@ -57,7 +57,7 @@ def test_the_tutorial_s_file_and_commands_do_what_it_says(tmp_path: Path) -> Non
             house.wait(90)
     assert '"spent": 10' in told
     assert "amount|dtype" in told
-    for step in ("serving/spent @", "cleaned/orders @", "raw/orders @", "landing/inbox @"):
+    for step in ("serving/spent @", "dynamodb/spent @", "cleaned/orders @", "raw/orders @", "landing/inbox @"):
         assert step in told
 
 
