@@ -21,6 +21,8 @@ from lakehouse.model import Model
 
 NEWEST = 2000
 """Events that are drawn."""
+SECONDS = [0, 1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000]
+"""What an axis of latencies names."""
 TIME = pl.Datetime("us", "UTC")
 PASSED = schema(
     {"dataset": pl.String, "key": pl.String, "at": TIME, "read_at": TIME, "served_at": TIME, "seconds": pl.Float64}
@@ -75,7 +77,7 @@ class Health:
             .mark_circle(size=42, opacity=0.65)
             .encode(
                 x=alt.X("at:T", title=None),
-                y=alt.Y("seconds:Q", title=None, scale=alt.Scale(type="symlog")),
+                y=alt.Y("seconds:Q", title=None, scale=alt.Scale(type="symlog"), axis=alt.Axis(values=SECONDS)),
                 color="dataset:N",
                 tooltip=["key", "at:T", alt.Tooltip("seconds:Q", format=",.1f")],
             )

@@ -12,13 +12,14 @@ from lakehouse.dashboard.page import Tile
 from lakehouse.lake import Lake
 from lakehouse.ml import registry
 from lakehouse.ml.evaluation import Estimate
+from lakehouse.ml.monitoring import failures
 from lakehouse.ml.registry import Version
 from lakehouse.model import Model
 
 
 @dataclass(frozen=True)
 class Quality:
-    """A champion, and one row a week of its predictions whose truth has arrived."""
+    """A champion, and one row a week and version of predictions whose truth has arrived."""
 
     model: Model
     champion: Version
@@ -29,19 +30,25 @@ class Quality:
         return self.model.name.replace("_", " ").capitalize()
 
     @property
+    def mine(self) -> pl.DataFrame:
+        """The champion's weeks."""
+        return self.weeks.filter(pl.col("model") == self.champion.id) if len(self.weeks) else self.weeks
+
+    @property
     def promised(self) -> Estimate:
         return Estimate(**self.champion.metrics["challenger"]["auc"])
 
     def tiles(self) -> list[Tile]:
         gate = f"95 % within {self.promised.low:.3f} to {self.promised.high:.3f}"
         told = [
-            Tile("Champion", self.champion.id, f"saw nothing after {self.champion.until:%-d %B %Y}"),
+            Tile("Champion", self.champion.id[:8], f"saw nothing after {self.champion.until:%-d %B %Y}"),
             Tile("AUC at the gate", f"{self.promised.value:.3f}", gate),
         ]
-        for week in self.weeks.tail(1).iter_rows(named=True):
+        for week in self.mine.tail(1).iter_rows(named=True):
             since = f"in the week of {week['week']:%-d %B %Y}"
-            told.append(Tile("AUC since", f"{week['auc']:.3f}", since))
-            told.append(Tile("Predicted and true", f"{week['predicted']:.0%}, {week['share']:.0%}", since))
+            well = not failures(week, self.promised)
+            told.append(Tile("AUC since", f"{week['auc']:.3f}", since, well))
+            told.append(Tile("Predicted and true", f"{week['predicted']:.0%}, {week['share']:.0%}", since, well))
         return told
 
     def charts(self) -> Iterator[tuple[str, Any]]:
