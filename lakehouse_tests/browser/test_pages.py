@@ -223,7 +223,7 @@ def test_the_page_of_a_monitor_draws_its_weeks(house: House) -> None:
         drawn = shown.get_by_role("img", name="AUC by week")
         drawn.wait_for()
         assert drawn.evaluate("image => image.naturalWidth") > 0
-        shown.get_by_role("cell", name="at the gate").wait_for()
+        shown.get_by_role("cell", name="at the gate", exact=True).wait_for()
         shot(shown, "monitor")
 
 
