@@ -45,14 +45,19 @@ EVENTS = {
     "body": "a message that held no event of S3's, as it came",
 }
 """The columns of the inbox."""
+ITEM = {
+    "_key": "the key's text; of several columns their JSON",
+    "_version": "grows with the table's; of two writers the greater stands",
+}
+"""Of an item, beside its row's columns."""
 VERSIONS = {
     "id": "what the version is called",
     "trained_at": "when it was trained",
     "run": "the run that trained it",
     "text": "the model itself, as its learner writes it",
     "facts": "columns, pinned table versions, metrics and distributions, JSON",
-    "code": "of the features by which it answers",
-    "recipe": "of all that decides what is learned, and how it is judged",
+    "code": "the fingerprint of the features by which it answers",
+    "recipe": "the fingerprint of all that decides what is learned, and how it is judged",
     "until": "nothing after it was seen, in training or by the gate",
     "against": "the champion that it was held against",
     "passed": "whether the gate lets it be promoted",
@@ -62,7 +67,7 @@ VERSIONS = {
 PROMOTIONS = {
     "number": "promotions are counted from 0; the last is in force",
     "id": "the version that became champion",
-    "code": "of the features by which it answers",
+    "code": "the fingerprint of the features by which it answers",
     "until": "nothing after it was seen",
     "at": "when it was promoted",
     "who": "by whom",

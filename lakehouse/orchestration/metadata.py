@@ -17,7 +17,7 @@ import polars as pl
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.layers.origins import Origins
-from lakehouse.orchestration.columns import OURS
+from lakehouse.orchestration.columns import ITEM, OURS
 from lakehouse.words import counted
 
 LISTED = 50
@@ -170,6 +170,15 @@ def served_schema(
         words = [datasets[u].contract.columns()[name].description or "" for u in holders[:1]]
         said[name] = f"{''.join(words)} ← {_origin(name, origins, one.upstreams)}".strip()
     return schema_of(columns, said)
+
+
+def item_schema(one: Serving, row: Mapping[str, Any]) -> dict[str, Any]:
+    """An item's attributes and where each comes from. `row`: the serving table's columns."""
+    table = f"serving/{one.name}"
+    said = {name: f"← {table}.{name}" for name in row} | ITEM
+    columns = schema_of({"_key": pl.String(), "_version": pl.Int64(), **row}, said)
+    origins = {name: [(table, name)] for name in row} | {"_key": [(table, key) for key in one.keys]}
+    return {"dagster/column_schema": columns, "dagster/column_lineage": lineage(origins)}
 
 
 def _origin(name: str, origins: Origins, tables: Sequence[str]) -> str:

@@ -157,7 +157,7 @@ def test_the_lineage_shows_every_layer_as_a_group(house: House) -> None:
 
 
 def test_the_lineage_of_an_item_leads_back_to_what_landed(house: House) -> None:
-    with page(1600) as shown:
+    with page(1800) as shown:
         lineage_of_an_item(shown, house)
         shot(shown, "lineage-of-item")
 

@@ -95,6 +95,10 @@ def test_the_page_of_items_tells_how_many_there_are_and_how_long_they_took(house
     assert (page["dagster/row_count"], page["put"]) == (2, 2)
     assert page["seconds_since_upload"] >= 0
     assert page["summary"] == f"2 items: 2 put.\n\n{page['seconds_since_upload']} s after the upload."
+    said = {c.name: c.description for c in page["dagster/column_schema"].columns}
+    assert said["late"] == "← serving/carrier_punctuality.late"
+    assert [*said][:2] == ["_key", "_version"]
+    assert None not in said.values()
     page = pages("flights")[name]
     assert page["summary"] == "2 items: nothing changed."
     assert "seconds_since_upload" not in page
