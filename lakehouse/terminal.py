@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -114,14 +115,16 @@ def _grid(rows: pl.DataFrame, width: int) -> tuple[Table, int]:
 
 def _cell(value: object) -> Text:
     """A value on one line, cut if it is long."""
-    told = "" if value is None else plain(value) if isinstance(value, datetime | date | bytes) else str(value)
+    told = "" if value is None else str(plain(value) if isinstance(value, datetime | date | bytes) else value)
     text = Text(" ".join(told.split()))
     text.truncate(CELL, overflow="ellipsis")
     return text
 
 
-def plain(value: Any) -> str:
-    """What JSON has no word for."""
+def plain(value: Any) -> str | float:
+    """What JSON has no word for. A decimal is a number where that says the same."""
+    if isinstance(value, Decimal):
+        return float(value) if Decimal(repr(float(value))) == value else str(value)
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds" if value.microsecond else "seconds").replace("+00:00", "Z")
     if isinstance(value, bytes):

@@ -215,11 +215,12 @@ def test_status_tells_rows_versions_lag_and_items(house: Road) -> None:
 
 def test_land_uploads_below_a_prefix_and_its_event_arrives(house: Road, tmp_path: Path) -> None:
     file = tmp_path / "new.csv"
-    file.write_bytes(sample.flights(("AA", 99, 1)))
+    file.write_bytes(sample.flights(("AA", 99, 2)))
     assert "flights/new.csv" in run("land", str(file), "--prefix", "flights/")
     house.receive()
     house.hops()
-    assert json.loads(run("get", "carrier_punctuality", "carrier=AA"))["flights"] == 3
+    item = json.loads(run("get", "carrier_punctuality", "carrier=AA"))
+    assert (item["flights"], item["mean_arr_delay"]) == (3, 12.33)
 
 
 def test_get_says_what_is_wrong_and_what_to_do(house: Road) -> None:

@@ -20,6 +20,7 @@ from lakehouse.words import counted
 @AS_JSON
 def get(table: str, key: tuple[str, ...], as_json: bool) -> None:
     """One item from DynamoDB: `lakehouse get carrier_punctuality carrier=UA`."""
+    from lakehouse import terminal
     from lakehouse.dynamodb.items import Unfit
     from lakehouse.dynamodb.sync import items_of
 
@@ -36,7 +37,7 @@ def get(table: str, key: tuple[str, ...], as_json: bool) -> None:
         raise Failure(f"nothing of {table} is published yet", "`lakehouse status` tells how far it is") from error
     if item is None:
         raise Failure(f"no item {wanted} in {table}", "`lakehouse status` tells whether it lags")
-    click.echo(json.dumps(item, default=str, indent=None if as_json else 2))
+    click.echo(json.dumps(item, default=terminal.plain, indent=None if as_json else 2))
 
 
 @click.command()

@@ -122,6 +122,8 @@ def _cloned_at() -> float:
 
 
 def _print_summary(summary: Any) -> None:
+    from lakehouse import terminal
+
     click.echo("\nRows")
     for name, count in summary.rows.items():
         click.echo(f"  {name:34} {count:>9,}")
@@ -130,7 +132,7 @@ def _print_summary(summary: Any) -> None:
         click.echo(f"  {name:34} {count:>9,}")
     click.echo(f"Events seen: {summary.events}")
     click.echo(f"Latency, upload to item: {summary.latency_seconds:.2f} s")
-    click.echo(f"One item: {json.dumps(summary.item, default=str)}")
+    click.echo(f"One item: {json.dumps(summary.item, default=terminal.plain)}")
     click.echo("Guarantees held." if not summary.broken else "BROKEN: " + "; ".join(summary.broken))
 
 
