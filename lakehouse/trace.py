@@ -214,13 +214,13 @@ def _keys(name: str) -> list[str]:
 
 
 def _fed(lake: Lake, serving: Serving, cleaned: pl.DataFrame, items: Items | None) -> list[Step]:
-    """The serving rows that these cleaned rows may have gone into, and their items."""
+    """The serving rows that these cleaned rows may have gone into, and, where a key tells which, their items."""
     table = lake.open(f"serving/{serving.name}")
     if table is None or cleaned.is_empty():
         return []
     by = [c for c in serving.keys if c in cleaned.columns]
     rows = _same(table.scan(), cleaned, by)
-    return [Step(table.name, table.version, by, rows), *_published(lake, serving, rows, items)]
+    return [Step(table.name, table.version, by, rows), *(_published(lake, serving, rows, items) if by else ())]
 
 
 def _asked(lake: Lake, name: str, key: Mapping[str, str]) -> Step:

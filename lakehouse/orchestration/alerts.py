@@ -1,11 +1,13 @@
 """Dagster's runs and their checks → SNS: one message when one of them begins to fail, one when it is well again.
 
-A look takes every run that ended since the last, however many, and what its checks found; the cursor is kept by
-Dagster with the tick. A tick that dies after it has told tells again. Dagster stamps a run's end before it commits
-it, so a look goes back a little, and the cursor keeps which runs it has seen there.
+A look takes the runs that ended since the last, however many, and what their checks found; where its time is over,
+the next goes on. The cursor is kept by Dagster with the tick. A tick that dies after it has told tells again. A
+run's end is stamped before it is committed, so a look goes back a little, and the cursor keeps which runs it has
+seen there.
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +23,10 @@ ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 NO_TOPIC = "No topic: set LAKEHOUSE_ALERT_TOPIC_ARN to be told by SNS of failures and recoveries."
 SUBJECT = 100
 """Characters; SNS refuses more."""
+TIME = 30.0
+"""Seconds of a look; Dagster allows it 60."""
+MOST = 5_000
+"""Runs of a look: more than can end within `LATE`."""
 LATE = 60.0
 """Seconds from the stamp of a run's end until it can be read, at most."""
 QUIET = {"empty", "warned", "lag"}
@@ -81,11 +87,13 @@ def news(told: Told, runs: Sequence[Ended]) -> tuple[Told, list[tuple[str, str]]
 
 
 def ended(instance: dg.DagsterInstance, told: Told) -> Iterator[Ended]:
-    """Every run that ended since, the first to end first; behind one that was not seen yet, its checks."""
+    """The runs that ended since, the first to end first; behind one that was not seen yet, its checks."""
+    end = time.monotonic() + TIME
     found = instance.get_run_records(
         dg.RunsFilter(statuses=ENDED, updated_after=datetime.fromtimestamp(told.until, UTC)),
         order_by="update_timestamp",
         ascending=True,
+        limit=MOST,
     )
     for record in found:
         if (at := record.update_timestamp.timestamp()) > told.until:
@@ -94,6 +102,8 @@ def ended(instance: dg.DagsterInstance, told: Told) -> Iterator[Ended]:
             yield Ended(run.tags.get(DATASET, run.job_name), run.run_id, good, at)
             if run.run_id not in told.seen:
                 yield from _checked(instance, run.run_id, at)
+                if time.monotonic() > end:
+                    return
 
 
 def _checked(instance: dg.DagsterInstance, run: str, at: float) -> Iterator[Ended]:

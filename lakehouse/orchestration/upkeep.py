@@ -60,7 +60,7 @@ def _dead_letters() -> dg.AssetsDefinition:
         oldest = found["sent_at"].min()
         age = (datetime.now(UTC) - oldest) / timedelta(hours=1) if isinstance(oldest, datetime) else 0.0
         count = max(waiting, len(found))
-        facts: dict[str, Any] = {"messages": count, "oldest_hours": age, "letters": table_of(found)}
+        facts: dict[str, Any] = {"messages": count, "oldest_hours": round(age, 1), "letters": table_of(found)}
         return dg.MaterializeResult(metadata=facts, check_results=[checked("empty", found)])
 
     return asset

@@ -141,6 +141,20 @@ def test_a_check_that_fails_in_a_run_that_goes_well_is_told_and_so_is_its_recove
     assert [*mailbox()] == ["lakehouse: check volume of cleaned/flights is well again"]
 
 
+def test_a_look_that_runs_out_of_time_is_gone_on_with_by_the_next(
+    instance: dg.DagsterInstance, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "TIME", -1.0)
+    cursor = look(instance, Told(1.0, {}).cursor())
+    for name in ("one", "two", "three"):
+        ends(instance, name, good=False)
+    for name in ("one", "two", "three"):
+        cursor = look(instance, cursor)
+        assert [*mailbox()] == [f"lakehouse: {name} fails"]
+    look(instance, cursor)
+    assert mailbox() == {}
+
+
 @pytest.mark.parametrize("name", ["empty", "warned", "lag"])
 def test_a_warning_that_needs_nobody_is_not_told_and_a_failure_of_that_name_is(
     instance: dg.DagsterInstance, mailbox: Mailbox, name: str
