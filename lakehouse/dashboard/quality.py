@@ -46,9 +46,11 @@ class Quality:
         ]
         for week in self.mine.tail(1).iter_rows(named=True):
             since = f"in the week of {week['week']:%-d %B %Y}"
-            well = not failures(week, self.promised)
-            told.append(Tile("AUC since", f"{week['auc']:.3f}", since, well))
-            told.append(Tile("Predicted and true", f"{week['predicted']:.0%}, {week['share']:.0%}", since, well))
+            broken = failures(week, self.promised)
+            well = {word: not any(word in one for one in broken) for word in ("AUC", "astray")}
+            both = f"{week['predicted']:.0%}, {week['share']:.0%}"
+            told.append(Tile("AUC since", f"{week['auc']:.3f}", since, well["AUC"]))
+            told.append(Tile("Predicted and true", both, since, well["astray"]))
         return told
 
     def charts(self) -> Iterator[tuple[str, Any]]:
