@@ -18,6 +18,8 @@ Column = tuple[str, str]
 Origins = Mapping[str, Sequence[Column]]
 """Of each column those that it is computed from; none where it is computed from the number of rows alone."""
 UNTOLD: Origins = {}
+FAILED = (Exception, pl.exceptions.PanicException)
+"""What a function may raise of tables that lack what only files bring: words on a page fail no run."""
 
 
 def of_serving(serving: Serving, datasets: Mapping[str, Dataset]) -> Origins:
@@ -33,7 +35,7 @@ def of_serving(serving: Serving, datasets: Mapping[str, Dataset]) -> Origins:
         counted = traced(over.compute, {source: given[source]}, over.keys)
         tallied = over.compute(pl.LazyFrame(schema=given[source])).collect_schema()
         served = traced(serving.compute, given | {source: tallied}, serving.keys)
-    except pl.exceptions.PolarsError:
+    except FAILED:
         return UNTOLD
     return {
         name: sorted({back for table, c in found for back in (counted[c] if table == source else [(table, c)])})
@@ -51,7 +53,7 @@ def of_cleaned(dataset: Dataset, raw: Mapping[str, pl.DataType] | None = None) -
         return {name: [(source, name)] for name in dataset.contract.column_names()}
     try:
         return traced(dataset.clean, {source: raw}, dataset.keys) if raw else UNTOLD
-    except pl.exceptions.PolarsError:
+    except FAILED:
         return UNTOLD
 
 

@@ -90,8 +90,15 @@ def test_a_column_comes_from_what_is_read_for_it(
     assert origins.of_serving(Serving(compute, key="customer"), DATASETS)[column] == found
 
 
-def test_of_what_no_contract_names_nothing_is_told() -> None:
-    assert origins.of_serving(Serving(beyond, key="customer"), DATASETS) == origins.UNTOLD
+def looked(sales: pl.LazyFrame) -> pl.LazyFrame:
+    """Asks for the type of such a column."""
+    kind = sales.collect_schema()["voucher"]
+    return sales.group_by("customer").agg(pl.lit(str(kind)).alias("kind"))
+
+
+@pytest.mark.parametrize("compute", [beyond, looked])
+def test_of_what_no_contract_names_nothing_is_told(compute: Callable[..., Any]) -> None:
+    assert origins.of_serving(Serving(compute, key="customer"), DATASETS) == origins.UNTOLD
 
 
 def test_a_column_comes_through_a_tally_from_what_that_counts() -> None:
