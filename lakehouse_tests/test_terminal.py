@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse_tests.conftest import Road
+
 TALE = """
 import sys, time
 from lakehouse import terminal
@@ -81,3 +83,15 @@ def test_a_command_shows_that_it_is_at_work(tmp_path: Path) -> None:
     assert table
     assert "working …" in before
     assert "working" not in after
+
+
+def test_each_upload_is_shown_and_not_the_first_alone(road: Road, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.csv", "b.csv")]
+    for file in files:
+        file.write_text("id\n1\n")
+    place = {"LAKEHOUSE_LANDING_BUCKET": road.bucket.name, "LAKEHOUSE_HOME": str(tmp_path)}
+    told = seen("-m", "lakehouse.cli", "land", *map(str, files), "--prefix", "flights/", **place)
+    first, second = told.partition(f"s3://{road.bucket.name}/flights/a.csv")[::2]
+    assert "uploading a.csv …" in first
+    assert "uploading b.csv …" in second
+    assert "uploading" not in second.partition(f"s3://{road.bucket.name}/flights/b.csv")[2]
