@@ -91,7 +91,7 @@ def of_object(
     items: Items | None = None,
 ) -> list[Step]:
     """Everything that an object touched: events, generations, records, cleaned and refused rows, those of history,
-    serving rows, predictions, and the items of both.
+    how many became what, serving rows, predictions, and the items of both.
 
     Of an archive or a workbook, with what its members or sheets touched. `items` as of `of_row`.
     """
@@ -101,7 +101,7 @@ def of_object(
     box = lake.open(inbox.NAME)
     name, _ = inbox.placed(key, datasets, undeclared.known(box, datasets) if box else None)
     steps += _found(lake, raw.name(name), mine & (pl.col("_part") == "head"), HEAD, "landing")
-    for layer in ("raw", "cleaned", "quarantine", "history"):
+    for layer in ("raw", "cleaned", "quarantine", "history", "balance"):
         rows = mine & (pl.col("_part") == "row") if layer == "raw" else mine
         steps += _found(lake, f"{layer}/{name}", rows)
     cleaned = next((s.rows for s in steps if s.table == f"cleaned/{name}"), pl.DataFrame())

@@ -159,6 +159,8 @@ def test_an_object_leads_to_every_generation_record_refusal_and_served_row(walke
     assert found["quarantine/flights"]["_rules"].to_list() == ["arr_delay|dtype"]
     assert found["serving/carrier_punctuality"]["carrier"].to_list() == ["AA"]
     assert found["dynamodb/carrier_punctuality"]["_key"].to_list() == ["AA"]
+    (told,) = found["balance/flights"].to_dicts()
+    assert (told["_generation"], told["_read"], told["_fit"], told["_refused"]) == (2, 2, 1, 1)
 
 
 @pytest.mark.parametrize("key", ["flights/a.zip", "flights/q!/a.zip"])
