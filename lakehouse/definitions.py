@@ -7,7 +7,7 @@ from lakehouse import model
 from lakehouse.dataset import load
 from lakehouse.layers import porting, retention, undeclared
 from lakehouse.layers.lag import servings_of
-from lakehouse.orchestration import alerts, assets, backfill, daily, models, sensor, upkeep, watch
+from lakehouse.orchestration import alerts, assets, daily, models, sensor, shares, upkeep, watch
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SNSResource, SQSResource
 from lakehouse.settings import Settings
 
@@ -20,7 +20,7 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     porting.refuse(datasets)
     retention.refuse(datasets.values(), Settings.load().landing_retention)
     by_day, by_hour = daily.build(datasets, learned), watch.build(datasets, learned)
-    by_clock = upkeep.build(datasets, learned)
+    by_clock, by_share = upkeep.build(datasets, learned), shares.build(datasets)
     whole = dg.AssetSelection.checks(*by_day["asset_checks"], *by_hour["asset_checks"])
     learning = models.build(learned, datasets, executor, whole)
     for name in datasets:
@@ -47,10 +47,10 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
             *by_hour["jobs"],
             *by_clock["jobs"],
             *learning["jobs"],
-            backfill.build(datasets),
+            *by_share["jobs"],
         ],
         schedules=[*by_day["schedules"], *by_hour["schedules"], *by_clock["schedules"]],
-        sensors=[*sensor.build(datasets, jobs), alerts.build(), *learning["sensors"]],
+        sensors=[*sensor.build(datasets, jobs), alerts.build(), *by_share["sensors"], *learning["sensors"]],
         resources={"s3": s3, "sqs": sqs, "sns": SNSResource(), "dynamodb": dynamodb, "lakehouse": lakehouse},
         executor=executor,
     )

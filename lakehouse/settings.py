@@ -29,6 +29,7 @@ VARIABLES = {
     "undeclared": "LAKEHOUSE_UNDECLARED",
     "alert_topic": "LAKEHOUSE_ALERT_TOPIC_ARN",
     "engine": "LAKEHOUSE_ENGINE",
+    "workers": "LAKEHOUSE_WORKERS",
 }
 """Where each setting comes from."""
 RETENTIONS = {
@@ -60,6 +61,8 @@ class Settings:
     """The SNS topic that is told of failures and recoveries."""
     engine: str = "polars"
     """What computes portable functions: `polars`, `sail` in this process, or Spark Connect at `sc://…`."""
+    workers: int = 4
+    """Runs that carry an oversized backlog of a dataset that declares `partition_by`; 1: its own alone."""
     landing_retention: timedelta | None = None
     """How long objects stay in the landing bucket after raw has read them; None: for ever."""
     quarantine_retention: timedelta | None = None
@@ -81,6 +84,7 @@ class Settings:
             undeclared=told["undeclared"] or "on",
             alert_topic=told["alert_topic"],
             engine=_engine(told["engine"] or "polars"),
+            workers=_workers(told["workers"] or "4"),
             **{name: _days(variable, environment.get(variable)) for name, variable in RETENTIONS.items()},
         )
 
@@ -96,6 +100,12 @@ def _engine(told: str) -> str:
     if told not in ("polars", "sail") and not told.startswith("sc://"):
         raise SettingError(f"{VARIABLES['engine']} is {told!r}", "say polars, sail, or sc://… for Spark Connect")
     return told
+
+
+def _workers(told: str) -> int:
+    if not told.isdecimal() or not int(told):
+        raise SettingError(f"{VARIABLES['workers']} is {told!r}", "give a whole number, 1 for no further runs")
+    return int(told)
 
 
 def _days(variable: str, told: str | None) -> timedelta | None:

@@ -104,8 +104,10 @@ def cleaned(lake: Lake) -> Table:
     return found
 
 
-def run(lake: Lake, worker: int, workers: int, fatal: int = 0, batch: int = 1) -> subprocess.Popen[bytes]:
-    words = [lake.root, *map(str, (worker, workers, fatal, batch))]
+def run(
+    lake: Lake, worker: int, workers: int, fatal: int = 0, batch: int = 1, path: int = 1
+) -> subprocess.Popen[bytes]:
+    words = [lake.root, *map(str, (path, worker, workers, fatal, batch))]
     return subprocess.Popen([sys.executable, "-m", "lakehouse_tests.fanout_worker", *words])
 
 
@@ -159,8 +161,8 @@ def test_processes_that_share_a_backfill_end_as_one_does(prices: Road) -> None:
     level(prices.lake, before)
 
 
-def died(lake: Lake, fatal: int, batch: int = 1) -> bool:
-    code = run(lake, 1, 2, fatal, batch).wait(60)
+def died(lake: Lake, fatal: int, batch: int = 1, path: int = 1) -> bool:
+    code = run(lake, 1, 2, fatal, batch, path).wait(60)
     assert code in (0, -signal.SIGKILL)
     return code != 0
 
@@ -196,9 +198,8 @@ def test_portions_of_another_size_are_another_plan(prices: Road, monkeypatch: py
     fanout.begin(lake, PRICES)
     plan = fanout.joined(lake, PRICES)
     assert plan is not None
-    heads = fanout.heads_of(plan.raw, PRICES)
-    newest = next(iter(fanout.bounded(heads)))
-    fanout._take(plan, 0, heads.filter(pl.col("_object").is_in(newest)), lambda _: None)
+    newest = next(iter(fanout.bounded(plan.heads)))
+    fanout._take(plan, 0, newest, lambda _: None)
     monkeypatch.setattr(raw, "BATCH", 2)
     assert fanout.joined(lake, PRICES) is None
     backfill(prices.lake, PRICES, workers=2)
@@ -260,7 +261,7 @@ def test_a_worker_of_an_abandoned_plan_writes_nothing_into_another(prices: Road)
     assert fanout.carry(lake, replace(PRICES, contract=Low)) == 0
     fanout.begin(lake, low)
     with pytest.raises(fanout.Over):
-        fanout._take(stale, 0, fanout.heads_of(stale.raw, PRICES).head(1), lambda _: None)
+        fanout._take(stale, 0, [stale.heads["_object"][0]], lambda _: None)
     assert cleaned(lake).count == 0
     backfill(prices.lake, low, workers=2)
     assert sorted(cleaned(prices.lake).scan().collect()["price"]) == [1, 3, 3, 5]
@@ -272,10 +273,9 @@ def test_a_walk_that_comes_between_has_the_table_to_itself(apart: Road, monkeypa
     fanout.begin(lake, PRICES)
     plan = fanout.joined(lake, PRICES)
     assert plan is not None
-    heads = fanout.heads_of(plan.raw, PRICES)
-    portions = [*fanout.bounded(heads)]
+    portions = [*fanout.bounded(plan.heads)]
     for number, objects in enumerate(portions[2:], 2):
-        fanout._take(plan, number, heads.filter(pl.col("_object").is_in(objects)), lambda _: None)
+        fanout._take(plan, number, objects, lambda _: None)
 
     def die(self: Table, *args: Any) -> Any:
         stood = self.version
@@ -288,7 +288,7 @@ def test_a_walk_that_comes_between_has_the_table_to_itself(apart: Road, monkeypa
         cleaned_layer.clean(lake, PRICES)
     monkeypatch.setattr(Table, "apply", apply)
     with pytest.raises(fanout.Over):
-        fanout._take(plan, 0, heads.filter(pl.col("_object").is_in(portions[0])), lambda _: None)
+        fanout._take(plan, 0, portions[0], lambda _: None)
     backfill(apart.lake, PRICES, workers=2)
     level(apart.lake, before)
 
@@ -301,8 +301,7 @@ def test_of_a_plan_taken_up_again_no_portion_counts_that_another_emptied(prices:
         fanout.begin(lake, dataset)
         plan = fanout.joined(lake, dataset)
         assert plan is not None
-        heads = fanout.heads_of(plan.raw, dataset)
-        fanout._take(plan, 0, heads.filter(pl.col("_object") == heads["_object"][0]), told.append)
+        fanout._take(plan, 0, [plan.heads["_object"][0]], told.append)
     fanout.begin(lake, replace(PRICES, contract=Low))
     fanout.begin(lake, PRICES)
     fanout.carry(lake, PRICES)

@@ -44,7 +44,7 @@ class Workers:
         share = {"dataset": self.dataset, "path": path, "worker": worker, "workers": self.count}
         config = json.dumps({"ops": {"carry_share": {"config": share}}})
         place = _workspace(Path(runs["DAGSTER_HOME"]))
-        words = ["job", "launch", "-w", str(place), "-j", "backfill_share", "--config-json", config]
+        words = ["job", "launch", "-w", str(place), "-j", "share", "--config-json", config]
         return [sys.executable, "-m", "dagster", *words]
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ import polars as pl
 from deltalake.exceptions import DeltaError
 
 from lakehouse.lake.race import again
-from lakehouse.lake.table import BUILT, HELD, Cursor, Lake, Table
+from lakehouse.lake.table import BUILT, HELD, SHARED, Cursor, Lake, Table
 
 Marks = Callable[[Table, Table], Mapping[str, int]]
 
@@ -85,6 +85,8 @@ def _put_back(now: Table, past: Table, sources: Iterable[str], marks: Marks, hol
         told[HELD] = int(hold)
     if now.delta.schema() != past.delta.schema() or now.partitions != past.partitions:
         told[BUILT] = now.version + 1
+    if now.mark(SHARED):
+        told[SHARED] = 0
     cursors = [_back(cursor, past) for s in sources if (cursor := now.cursor(s))]
     try:
         return now.restore(past.version, cursors, told)

@@ -43,6 +43,8 @@ BUILT = "built"
 """The mark that names the version in which a table was last written anew, in other columns or types."""
 HELD = "held"
 """The mark of a table that no hop brings up to its sources until somebody resumes it."""
+SHARED = "shared"
+"""The mark of a table whose backlog several workers take: the version in which that began. 0: one does."""
 LOST = re.compile(
     "Object at location .* not found"  # vacuum took a file
     "|Invalid table version|Expected contiguous commit files"  # the log was cleaned

@@ -90,11 +90,15 @@ def backfill(
 
 
 def help_out(
-    lake: Lake, dataset: Dataset, path: int, worker: int, workers: int, tell: Callable[[Hopped], None]
+    lake: Lake, dataset: Dataset, path: int | None, worker: int, workers: int, tell: Callable[[Hopped], None]
 ) -> int:
-    """Take portions of a backfill that is under way at this path, if one is; gives how many."""
+    """Take portions of a backfill that is under way at this path, if one is; gives how many.
+
+    Without a path, of a backlog that is carried where the layers lie.
+    """
+    now = lake.pinned()
     names = [f"{layer}/{dataset.name}" for layer in of_raw(dataset)]
-    return fanout.carry(_at(lake.pinned(), names, path), dataset, worker, workers, tell)
+    return fanout.carry(now if path is None else _at(now, names, path), dataset, worker, workers, tell)
 
 
 def _at(lake: Lake, names: list[str], path: int) -> Lake:

@@ -1,11 +1,15 @@
-"""raw → a dataset's layers at a new path, by many workers at once: each portion of raw with a cursor of its own.
+"""raw → a dataset's layers, by many workers at once: each portion of raw with a cursor of its own.
 
 Which row of a key is the newest does not depend on the order in which its objects are taken, and no two portions
-share an object. So at a path that nobody reads yet the portions may come in any order and side by side: each is
-carried as news among the rows that stand there, in a commit that also says that this portion is in, and refused
-where another commit came after the look. A plan, which is a cursor too, and which empties the table by its commit,
-says of which version of raw the portions are. Once all are in, raw's own cursor is committed, and the hops of
-every day go on from there.
+share an object. So the portions may come in any order and side by side: each is carried as news among the rows
+that stand there, in a commit that also says that this portion is in, and refused where another commit came after
+the look. A plan, which is a cursor too, says of which version of raw the portions are. Once all are in, raw's own
+cursor is committed, and the hops of every day go on from there.
+
+Of a table that is to be filled, at a path that nobody reads yet or where nothing has stood, a plan is of all
+that raw has, and its first commit empties the table. Of an oversized backlog it is of what came since raw's own
+cursor, which stays where it is until all is in. A walk that comes between has the table to itself: it takes a
+table that is being filled whole, and ends the plan of a backlog, since it may know more of raw than the plan.
 
 Any worker may take any portion; each begins at its own. Who dies leaves what is left to the others, or to the next
 call. Who comes late finds raw's cursor, or another plan, and has nothing to do.
@@ -24,12 +28,12 @@ from deltalake.exceptions import DeltaError
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Conflict, Desired, Hopped, Lake, News, Table, hop
 from lakehouse.lake.hop import LOSSES, cursor_at, unread
-from lakehouse.lake.table import BUILT, CHANGE, stamp
+from lakehouse.lake.table import BUILT, CHANGE, SHARED, stamp
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.balance import BALANCE
 from lakehouse.layers.cleaned import CLEANED, QUARANTINE
 from lakehouse.layers.history import HISTORY
-from lakehouse.layers.portion import Follower, bounded, by_heads, heads_of
+from lakehouse.layers.portion import Follower, bounded, by_heads, speaking
 from lakehouse.layers.tables import of_raw
 
 FOLLOWERS: Mapping[str, Follower] = {
@@ -38,11 +42,11 @@ FOLLOWERS: Mapping[str, Follower] = {
     "balance": BALANCE,
     "history": HISTORY,
 }
-
-
+OVERSIZED = 8
+"""Portions: of fewer a run has taken half before a helper's has started."""
 PLANNED = -2
-"""What raw's own cursor says while a plan is under way. The walk of every day takes such a table whole, and writes
-another number with its first commit: from then on it has the table to itself, and the plan is over.
+"""What raw's own cursor says of a table that is being filled. The walk of every day takes such a table whole, and
+writes another number with its first commit: from then on it has the table to itself, and the plan is over.
 """
 
 
@@ -52,18 +56,25 @@ class Over(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is left to do at a path. `raw`: the heads of the version that is carried. `built`: of each layer that
-    is not finished, the version at which its table was emptied for this plan.
+    """What is left to do. `raw`: the heads of the version that is carried. `heads`: those of them that are taken,
+    with what became of each. `begun`: of each layer that is not finished, the version in which this plan began.
     """
 
     dataset: Dataset
     lake: Lake
     raw: Table
-    built: Mapping[str, int]
+    since: int
+    heads: pl.DataFrame
+    begun: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """Of what raw has to say the plan is."""
+        return f"{self.raw.name}@{self.since}-{self.raw.version}"
 
     def code(self, layer: str) -> str:
         """What a portion's cursor says of itself: an earlier plan's say nothing of what stands now."""
-        return f"{self.dataset.fingerprint} {self.built[layer]}"
+        return f"{self.dataset.fingerprint} {self.begun[layer]}"
 
     def source(self, number: int) -> Table:
         return replace(self.raw, name=f"{self.raw.name}#{number}", part=None)
@@ -77,9 +88,58 @@ class Plan:
     def open(self, layer: str) -> Table:
         """The layer's table while the plan holds. Raises `Over`."""
         table = FOLLOWERS[layer].open(self.lake, self.dataset)
-        if table.mark(BUILT) != self.built[layer] or not _under_way(table, self.raw):
-            raise Over(f"{table.name}: {self.raw.name} at {self.raw.version}")
+        if _begun(table, self.raw) != self.begun[layer] or table.held:
+            raise Over(f"{table.name}: {self.name}")
         return table
+
+
+def together(lake: Lake, dataset: Dataset, workers: int, tell: Callable[[Hopped], None] = lambda _: None) -> int:
+    """Carry a backlog that is oversized as the first of `workers`; the others `carry` wherever they are started.
+
+    Gives how many portions were taken. Nothing is done where the backlog is small, where a table is held or yet to
+    be taken anew, and where a rule fails the run: then nothing may move before all has been looked at.
+    """
+    if joined(lake, dataset) is None:
+        _share(lake, dataset)
+    return carry(lake, dataset, 0, workers, tell)
+
+
+def _share(lake: Lake, dataset: Dataset) -> None:
+    """Begin a plan of what came since the layers' cursor, if that is oversized."""
+    source = by_heads(raw_layer.open_raw(lake, dataset.name))
+    tables = {layer: FOLLOWERS[layer].open(lake, dataset) for layer in of_raw(dataset)}
+    if dataset.fail or any(table.held for table in tables.values()):
+        return
+    found = {table.cursor(source.name) for table in tables.values()}
+    if found == {None} and not any(table.count for table in tables.values()):
+        if _oversized(_told(source, dataset, -1)):
+            begin(lake, dataset)
+        return
+    cursor = tables["cleaned"].cursor(source.name)
+    if cursor is None or cursor.version < 0 or cursor.stamp != stamp(source.id, dataset.fingerprint):
+        return
+    if not _oversized(_told(source, dataset, cursor.version)):
+        return
+    plan = cursor_at(replace(source, name=f"{source.name}#plan", part=None), _code(dataset))
+    for table in tables.values():
+        if table.cursor(source.name) == cursor:
+            with suppress(Conflict):
+                none = table.scan().head(0).collect()
+                table.append(none, [plan, cursor], marks={SHARED: table.version + 1})
+
+
+def _oversized(heads: pl.DataFrame | None) -> bool:
+    return heads is not None and sum(1 for _ in bounded(heads)) >= OVERSIZED
+
+
+def _told(source: Table, dataset: Dataset, since: int) -> pl.DataFrame | None:
+    """The heads that raw has committed since a version, and what became of each; None where its log, or a file of
+    it, is gone. -1: all, as if they had come now.
+    """
+    if since < 0:
+        return speaking(source.scan().collect(), dataset).with_columns(pl.lit("insert").alias(CHANGE))
+    found = source.changes(since)
+    return None if found is None else speaking(found, dataset)
 
 
 def begin(lake: Lake, dataset: Dataset) -> None:
@@ -130,31 +190,36 @@ def _followed(table: Table, source: Table) -> bool:
     return cursor is not None and cursor.version >= 0
 
 
-def _under_way(table: Table, source: Table) -> bool:
+def _begun(table: Table, source: Table) -> int | None:
+    """The version in which the plan that is under way began; None: none is."""
     cursor = table.cursor(source.name)
-    return cursor is not None and cursor.version == PLANNED
+    if cursor is None:
+        return None
+    return table.mark(BUILT) if cursor.version == PLANNED else table.mark(SHARED) or None
 
 
 def _planned(table: Table, source: Table, dataset: Dataset) -> int | None:
     """The version of raw that the table is to be carried to; None: no plan of this code is under way."""
     cursor = table.cursor(f"{source.name}#plan")
     same = cursor is not None and cursor.stamp == stamp(source.id, _code(dataset))
-    return cursor.version if cursor and same and _under_way(table, source) else None
+    return cursor.version if cursor and same and _begun(table, source) is not None else None
 
 
 def joined(lake: Lake, dataset: Dataset) -> Plan | None:
     """The plan that is under way at the lake's paths, if there is one."""
     source = by_heads(raw_layer.open_raw(lake, dataset.name))
-    built: dict[str, int] = {}
+    since, begun = -1, dict[str, int]()
     for layer in of_raw(dataset):
         table = FOLLOWERS[layer].open(lake, dataset)
-        version, since = _planned(table, source, dataset), table.mark(BUILT)
-        if version is not None and since is not None:
+        version, at = _planned(table, source, dataset), _begun(table, source)
+        cursor = table.cursor(source.name)
+        if version is not None and at is not None and cursor is not None:
             past = _at(lake, dataset, version)
             if past is None:
                 return None
-            source, built[layer] = past, since
-    return Plan(dataset, lake, source, built) if built else None
+            source, begun[layer], since = past, at, max(-1, cursor.version)
+    heads = _told(source, dataset, since) if begun else None
+    return None if heads is None else Plan(dataset, lake, source, since, heads, begun)
 
 
 def carry(
@@ -171,17 +236,16 @@ def carry(
     plan = joined(lake, dataset)
     if plan is None:
         return 0
-    heads = heads_of(plan.raw, dataset)
-    portions = [*bounded(heads)]
+    portions = [*bounded(plan.heads)]
     taken = 0
     try:
         left = _left(plan, len(portions), worker, workers)
         for _ in range(len(portions) + LOSSES):
             if not left:
                 break
-            taken += _take(plan, left[0], heads.filter(pl.col("_object").is_in(portions[left[0]])), tell)
+            taken += _take(plan, left[0], portions[left[0]], tell)
             left = _left(plan, len(portions), worker, workers)
-        for layer in plan.built:
+        for layer in plan.begun:
             _finish(plan, layer, len(portions))
     except Over:
         return taken
@@ -190,16 +254,16 @@ def carry(
 
 def _left(plan: Plan, count: int, worker: int, workers: int) -> list[int]:
     """The portions that some layer lacks: the worker's own, and then, from the last on, the others'."""
-    left = {n for layer in plan.built for n in plan.left(layer, count)}
+    left = {n for layer in plan.begun for n in plan.left(layer, count)}
     own = [n for n in sorted(left) if n % workers == worker]
     return own + sorted(left - {*own}, reverse=True)
 
 
-def _take(plan: Plan, number: int, heads: pl.DataFrame, tell: Callable[[Hopped], None]) -> bool:
+def _take(plan: Plan, number: int, objects: list[str], tell: Callable[[Hopped], None]) -> bool:
     """Carry one portion into each layer that lacks it; whether this worker did."""
-    news = News(plan.raw, heads.with_columns(pl.lit("insert").alias(CHANGE)))
+    news = News(plan.raw, plan.heads.filter(pl.col("_object").is_in(objects)))
     moved = False
-    for layer in plan.built:
+    for layer in plan.begun:
 
         def part(target: Table, _: list[News], layer: str = layer) -> Desired:
             return FOLLOWERS[layer].work(plan.dataset, target, news, "")[0]
@@ -230,7 +294,8 @@ def _finish(plan: Plan, layer: str, count: int) -> None:
         if plan.left(layer, count):
             return
         try:
-            table.append(table.scan().head(0).collect(), [cursor_at(plan.raw, plan.dataset.fingerprint)])
+            done = [cursor_at(plan.raw, plan.dataset.fingerprint)]
+            table.append(table.scan().head(0).collect(), done, marks={SHARED: 0})
         except Conflict:
             continue
         return

@@ -9,7 +9,7 @@ import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Desired, Hopped, Lake, News, Table, walk
-from lakehouse.lake.table import Part
+from lakehouse.lake.table import SHARED, Part
 from lakehouse.layers import raw as raw_layer
 
 TOLD = ("_object", "_state", "_size", "_modified")
@@ -62,13 +62,21 @@ class Follower:
     def follow(self, lake: Lake, dataset: Dataset) -> Hopped:
         """Bring the target up to raw, a portion a commit."""
         return walk(
-            lambda: self.open(lake, dataset),
+            lambda: alone(self.open(lake, dataset), raw_layer.name(dataset.name)),
             lambda: told(lake, dataset.name),
             lambda target, news, after: self.work(dataset, target, news, after),
             key=self.key(dataset),
             code=dataset.fingerprint,
             partition_by=self.partition_by(dataset),
         )
+
+
+def alone(target: Table, source: str) -> Table:
+    """The target, into which nobody carries a share any more: a walk may hold a later raw than they do."""
+    if target.mark(SHARED) and not target.held:
+        standing = target.cursor(source)
+        target.append(pl.DataFrame(), [standing] if standing else [], marks={SHARED: 0})
+    return target
 
 
 def told(lake: Lake, dataset: str) -> Table:
@@ -83,7 +91,7 @@ def by_heads(raw: Table) -> Table:
 def portion(dataset: Dataset, news: News, after: str) -> Portion:
     """The objects after `after`, the newest first: what an older one says of their keys is then no change."""
     heads = news.source.scan().collect() if news.changes is None else news.changes
-    heads = heads.filter(~pl.col("_state").is_in(raw_layer.silent(dataset)))
+    heads = speaking(heads, dataset)
     parts = [*bounded(heads)]
     done = [part[-1] for part in parts].index(after) + 1 if after else 0
     past = [key for part in parts[:done] for key in part]
@@ -91,9 +99,9 @@ def portion(dataset: Dataset, news: News, after: str) -> Portion:
     return Portion(replace(news.source, part=None), objects, past, done + 1 >= len(parts), news.whole)
 
 
-def heads_of(source: Table, dataset: Dataset) -> pl.DataFrame:
-    """The heads that say something, of raw as its targets follow it."""
-    return source.scan().filter(~pl.col("_state").is_in(raw_layer.silent(dataset))).collect()
+def speaking(heads: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
+    """Those of the heads that say something."""
+    return heads.filter(~pl.col("_state").is_in(raw_layer.silent(dataset)))
 
 
 def bounded(heads: pl.DataFrame) -> Iterator[list[str]]:

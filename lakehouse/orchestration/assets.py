@@ -1,6 +1,7 @@
 """datasets → assets: one a table, each a verb of the engine and what it has to tell."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -14,7 +15,7 @@ from lakehouse.dynamodb import sync
 from lakehouse.dynamodb.table import Written
 from lakehouse.lake import Hopped, Lake, Table
 from lakehouse.landing import inbox
-from lakehouse.layers import balance, cleaned, history, raw, refused, serving, undeclared
+from lakehouse.layers import balance, cleaned, fanout, history, raw, refused, serving, undeclared
 from lakehouse.layers.ingest import ingest
 from lakehouse.layers.origins import Origins, of_cleaned, of_serving
 from lakehouse.orchestration import phases
@@ -212,7 +213,10 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
     def assets(context: dg.AssetExecutionContext, lakehouse: LakehouseResource) -> Iterator[Any]:
         lake = lakehouse.lake
         heads = heads_of(lake, context, dataset.name)
-        kept, refused = cleaned.clean(lake, dataset), cleaned.quarantine(lake, dataset)
+        shared: list[Hopped] = []
+        if dataset.partition_by and lakehouse.settings.workers > 1:
+            fanout.together(lake, dataset, lakehouse.settings.workers, shared.append)
+        kept, refused = (sum_of(verb(lake, dataset), shared) for verb in (cleaned.clean, cleaned.quarantine))
         metrics.add("lakehouse.quarantine", refused.upserted, dataset=dataset.name)
         more: dict[str, Any] = {"quarantined": refused.upserted}
         if dataset.clean:
@@ -226,6 +230,13 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
             yield dg.MaterializeResult(asset_key=key, **told)
 
     return assets
+
+
+def sum_of(last: Hopped, before: list[Hopped]) -> Hopped:
+    """A hop with what those before it did to its table."""
+    mine = [one for one in [*before, last] if one.table == last.table]
+    upserted, deleted = sum(one.upserted for one in mine), sum(one.deleted for one in mine)
+    return replace(last, upserted=upserted, deleted=deleted, moved=any(one.moved for one in mine))
 
 
 def refused_now(lake: Lake, dataset: Dataset) -> pl.DataFrame:

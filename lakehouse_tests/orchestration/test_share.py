@@ -41,7 +41,7 @@ def flights(road: Road, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Road
 
 
 def test_a_heavy_run_takes_its_share_of_a_backfill_that_is_under_way(flights: Road) -> None:
-    dataset, job = flights.datasets["flights"], build(dg.in_process_executor).resolve_job_def("backfill_share")
+    dataset, job = flights.datasets["flights"], build(dg.in_process_executor).resolve_job_def("share")
     assert job.tags[WEIGHT] == HEAVY
     share = {"dataset": "flights", "path": 1, "worker": 1, "workers": 2}
     config = {"ops": {"carry_share": {"config": share}}}
@@ -72,7 +72,7 @@ def test_the_command_has_dagster_launch_the_other_workers(flights: Road) -> None
         found = CliRunner().invoke(main, ["backfill", "flights", "--workers", "3", "--runs"])
         assert found.exit_code == 0, found.output
         with dg.DagsterInstance.get() as instance:
-            asked, end = dg.RunsFilter(job_name="backfill_share"), time.monotonic() + 120
+            asked, end = dg.RunsFilter(job_name="share"), time.monotonic() + 120
             while not all(run.is_finished for run in instance.get_runs(asked)):
                 assert time.monotonic() < end, "waited in vain"
                 time.sleep(1)
