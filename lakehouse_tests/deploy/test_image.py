@@ -4,8 +4,12 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
+import pytest
 import yaml
 
 from lakehouse.local.aws import TEMPLATE
@@ -54,3 +58,36 @@ def test_the_image_holds_the_versions_that_are_tested() -> None:
     assert "dagster-postgres" in shipped
     assert not {"pytest", "ministack", "moto"} & set(shipped)
     assert {k: v for k, v in shipped.items() if tested.get(k, v) != v} == {}
+
+
+BASE = {"libc", "libm", "libdl", "libpthread", "librt", "libutil", "libresolv", "ld-linux-x86-64", "libz"}
+BASE |= {"libgcc_s", "libstdc++"}
+"""What Python's slim image on Debian has: the C library, what dpkg needs, and what apt needs."""
+BROUGHT = {"libgomp1": "libgomp"}
+"""Debian's packages that the recipe installs, and the library of each."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ldd is Linux's")
+def test_every_library_that_a_shipped_package_needs_is_in_the_image() -> None:
+    """LightGBM's wheel needs OpenMP and does not bring it; nothing imports it before a model is trained."""
+    (installed,) = re.findall(r"--no-install-recommends (.+?) \\", RECIPE)
+    there = BASE | {BROUGHT[name] for name in installed.split()}
+    needed: dict[str, str] = {}
+    files = [*binaries()]
+    bundled = {file.name.split(".so")[0] for file in files}
+    for file in files:
+        told = subprocess.run(["ldd", file], capture_output=True, text=True, check=False).stdout
+        for name, where in re.findall(r"^\s*(\S+) => (\S+)", told, re.MULTILINE):
+            if "site-packages" not in where and name.split(".so")[0] not in bundled:
+                needed[name.split(".so")[0]] = str(file)
+    assert "libc" in needed
+    assert {name: file for name, file in needed.items() if name not in there} == {}
+
+
+def binaries() -> Iterator[Path]:
+    """The compiled files of the packages that the image pins."""
+    for name in re.findall(r"^([a-z0-9-]+)==", (DEPLOY / "requirements.txt").read_text(), re.MULTILINE):
+        with suppress(metadata.PackageNotFoundError):
+            for file in metadata.files(name) or []:
+                if ".so" in file.name and not file.name.endswith((".py", ".pyi")):
+                    yield Path(str(file.locate()))
