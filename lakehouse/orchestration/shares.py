@@ -62,12 +62,11 @@ def job(datasets: dict[str, Dataset]) -> dg.JobDefinition:
 
 def build(datasets: dict[str, Dataset]) -> dict[str, list[Any]]:
     """The job, and the sensor that asks for its runs where a dataset can fan out."""
-    one = job(datasets)
     apart = [dataset for dataset in datasets.values() if dataset.partition_by]
 
     @dg.sensor(
         name="shares",
-        job=one,
+        job_name=JOB,
         minimum_interval_seconds=LOOK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Further workers for a run that carries an oversized backlog.",
@@ -78,7 +77,7 @@ def build(datasets: dict[str, Dataset]) -> dict[str, list[Any]]:
             if context.instance.get_runs_count(under_way):
                 yield from requests(lakehouse, dataset)
 
-    return {"jobs": [one], "sensors": [shares] if apart else []}
+    return {"jobs": [job(datasets)], "sensors": [shares] if apart else []}
 
 
 def requests(lakehouse: LakehouseResource, dataset: Dataset) -> Iterator[dg.RunRequest]:

@@ -7,14 +7,18 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from click.testing import CliRunner
+from dagster_aws.s3 import S3Resource
 
 from lakehouse.cli import main
 from lakehouse.definitions import build
-from lakehouse.layers import fanout
+from lakehouse.layers import fanout, ingest
 from lakehouse.layers.backfill import backfill
 from lakehouse.layers.tables import of_raw
 from lakehouse.local import house
+from lakehouse.orchestration import shares
 from lakehouse.orchestration.composite import HEAVY, WEIGHT
+from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SQSResource
+from lakehouse.orchestration.sensor import DATASET
 from lakehouse.settings import Settings
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
@@ -81,3 +85,59 @@ def test_the_command_has_dagster_launch_the_other_workers(flights: Road) -> None
         assert {run.tags[WEIGHT] for run in runs} == {HEAVY}
     flights.hops()
     check(flights, sample.FILES)
+
+
+@pytest.fixture
+def backlog(flights: Road, monkeypatch: pytest.MonkeyPatch) -> Road:
+    """A dataset that can fan out, and of raw the news of as many objects as are oversized."""
+    flights.datasets["flights"] = replace(flights.datasets["flights"], partition_by="carrier")
+    monkeypatch.setattr("lakehouse.definitions.load", lambda: flights.datasets)
+    monkeypatch.setattr("lakehouse.orchestration.shares.fanout.OVERSIZED", 3)
+    monkeypatch.setattr("lakehouse.layers.raw.BATCH", 1)
+    flights.hops()
+    land(flights, MORE)
+    flights.announce(*MORE)
+    return flights
+
+
+MORE = {f"flights/{n}.csv": sample.flights(("AA", n, n), ("UA", n, "late")) for n in range(600, 604)}
+
+
+def look(road: Road, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    (one,) = shares.build(road.datasets)["sensors"]
+    lakehouse = LakehouseResource(s3=S3Resource(), sqs=SQSResource(), dynamodb=DynamoDBResource())
+    with dg.build_sensor_context(instance, resources={"lakehouse": lakehouse}) as context:
+        return [*one(context)]
+
+
+def test_a_run_that_carries_an_oversized_backlog_gets_further_workers(
+    backlog: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest.ingest(backlog.lake, backlog.bucket, backlog.datasets["flights"])
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert look(backlog, instance) == []
+        fanout._share(backlog.lake, backlog.datasets["flights"])
+        assert look(backlog, instance) == [], "no run carries it"
+        job = build(dg.in_process_executor).resolve_job_def("flights")
+        run = instance.create_run_for_job(job, tags={DATASET: "flights"}, status=dg.DagsterRunStatus.STARTED)
+        asked = look(backlog, instance)
+        assert [one.run_key for one in look(backlog, instance)] == [one.run_key for one in asked]
+        assert len({one.run_key for one in asked}) == 3
+        share = build(dg.in_process_executor).resolve_job_def("share")
+        for one in asked:
+            assert share.execute_in_process(run_config=one.run_config).success
+        assert look(backlog, instance) == []
+        assert run.status == dg.DagsterRunStatus.STARTED
+    assert fanout.joined(backlog.lake, backlog.datasets["flights"]) is None
+    backlog.hops()
+    check(backlog, sample.FILES | MORE)
+
+
+def test_a_run_shares_its_backlog_and_tells_of_all_that_was_written(backlog: Road) -> None:
+    done = build(dg.in_process_executor).resolve_job_def("flights").execute_in_process()
+    (cleaned,) = done.asset_materializations_for_node("cleaned__flights")[:1]
+    assert cleaned.metadata["upserted"].value == 4
+    table = backlog.lake.open("cleaned/flights")
+    assert table
+    assert table.cursor("raw/flights#3") is not None
+    check(backlog, sample.FILES | MORE)
