@@ -29,7 +29,6 @@ VARIABLES = {
     "undeclared": "LAKEHOUSE_UNDECLARED",
     "alert_topic": "LAKEHOUSE_ALERT_TOPIC_ARN",
     "engine": "LAKEHOUSE_ENGINE",
-    "workers": "LAKEHOUSE_WORKERS",
 }
 """Where each setting comes from."""
 RETENTIONS = {
@@ -38,6 +37,7 @@ RETENTIONS = {
     "run_retention": "LAKEHOUSE_RUN_RETENTION_DAYS",
 }
 """Whole numbers of days; for ever where one is not set."""
+WORKERS = "LAKEHOUSE_WORKERS"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Settings:
             undeclared=told["undeclared"] or "on",
             alert_topic=told["alert_topic"],
             engine=_engine(told["engine"] or "polars"),
-            workers=_workers(told["workers"] or "4"),
+            workers=_workers(environment.get(WORKERS) or "4"),
             **{name: _days(variable, environment.get(variable)) for name, variable in RETENTIONS.items()},
         )
 
@@ -104,7 +104,7 @@ def _engine(told: str) -> str:
 
 def _workers(told: str) -> int:
     if not told.isdecimal() or not int(told):
-        raise SettingError(f"{VARIABLES['workers']} is {told!r}", "give a whole number, 1 for no further runs")
+        raise SettingError(f"{WORKERS} is {told!r}", "give a whole number, 1 for no further runs")
     return int(told)
 
 

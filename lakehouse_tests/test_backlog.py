@@ -66,7 +66,7 @@ def walked(lake: Lake, place: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def shared(lake: Lake) -> fanout.Plan:
-    fanout._share(lake, PRICES)
+    fanout.share(lake, PRICES)
     plan = fanout.joined(lake, PRICES)
     assert plan is not None
     assert {*plan.begun} == {*LAYERS}

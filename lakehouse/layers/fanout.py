@@ -100,11 +100,11 @@ def together(lake: Lake, dataset: Dataset, workers: int, tell: Callable[[Hopped]
     be taken anew, and where a rule fails the run: then nothing may move before all has been looked at.
     """
     if joined(lake, dataset) is None:
-        _share(lake, dataset)
+        share(lake, dataset)
     return carry(lake, dataset, 0, workers, tell)
 
 
-def _share(lake: Lake, dataset: Dataset) -> None:
+def share(lake: Lake, dataset: Dataset) -> None:
     """Begin a plan of what came since the layers' cursor, if that is oversized."""
     source = by_heads(raw_layer.open_raw(lake, dataset.name))
     tables = {layer: FOLLOWERS[layer].open(lake, dataset) for layer in of_raw(dataset)}

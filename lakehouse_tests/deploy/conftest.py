@@ -1,8 +1,12 @@
 """The whole template, deployed in the local AWS as it would be in an account."""
 
+import json
+import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import boto3
@@ -56,3 +60,30 @@ def documents(role: str) -> Iterator[dict[str, Any]]:
         version = iam.get_policy(PolicyArn=held["PolicyArn"])["Policy"]["DefaultVersionId"]
         told = iam.get_policy_version(PolicyArn=held["PolicyArn"], VersionId=version)
         yield told["PolicyVersion"]["Document"]
+
+
+class Told(BaseHTTPRequestHandler):
+    """What ECS tells a container of its task."""
+
+    task: dict[str, str]
+
+    def do_GET(self) -> None:
+        body = json.dumps(self.task if self.path.endswith("/task") else {"Name": "daemon"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@contextmanager
+def here(account: Account) -> Iterator[None]:
+    """This process is taken for the daemon's task."""
+    (task,) = boto3.client("ecs").list_tasks(cluster=account.name, serviceName="daemon")["taskArns"]
+    told = type("Here", (Told,), {"task": {"Cluster": account.name, "TaskARN": task}})
+    with HTTPServer(("127.0.0.1", 0), told) as server, pytest.MonkeyPatch.context() as there:
+        there.setenv("ECS_CONTAINER_METADATA_URI_V4", f"http://127.0.0.1:{server.server_port}")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield
+        server.shutdown()

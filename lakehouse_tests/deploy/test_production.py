@@ -4,15 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import boto3
 import dagster as dg
@@ -26,7 +23,7 @@ from lakehouse.orchestration.composite import HEAVY, WEIGHT, CompositeRunLaunche
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import SECOND, Road
 from lakehouse_tests.deploy import postgres
-from lakehouse_tests.deploy.conftest import Account
+from lakehouse_tests.deploy.conftest import Account, here
 from lakehouse_tests.orchestration import jobs
 from lakehouse_tests.test_road import check, land
 
@@ -170,31 +167,10 @@ def found(secret: str, house: House, account: Account, road: Road, database: pos
         yield "Dagster's storage"
 
 
-class Told(BaseHTTPRequestHandler):
-    """What ECS tells a container of its task."""
-
-    task: dict[str, str]
-
-    def do_GET(self) -> None:
-        body = json.dumps(self.task if self.path.endswith("/task") else {"Name": "daemon"}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None: ...
-
-
 @pytest.fixture
-def metadata(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process is taken for the daemon's task."""
-    (task,) = boto3.client("ecs").list_tasks(cluster=account.name, serviceName="daemon")["taskArns"]
-    told = type("Here", (Told,), {"task": {"Cluster": account.name, "TaskARN": task}})
-    with HTTPServer(("127.0.0.1", 0), told) as server:
-        monkeypatch.setenv("ECS_CONTAINER_METADATA_URI_V4", f"http://127.0.0.1:{server.server_port}")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+def metadata(account: Account) -> Iterator[None]:
+    with here(account):
         yield
-        server.shutdown()
 
 
 def launch(house: House, job: dg.JobDefinition, **tags: str) -> dg.DagsterRun:

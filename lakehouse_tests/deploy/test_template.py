@@ -189,7 +189,7 @@ def test_the_key_lets_s3_sns_and_sqs_deliver(account: Account) -> None:
         condition = {k: v for test in of[service]["Condition"].values() for k, v in test.items()}
         assert account.name in condition["aws:SourceArn"] or service.startswith("cloudwatch")
     key = account.made["Key"]
-    for output, days in (("QueueUrl", 7), ("DeadLetterQueueUrl", 14)):
+    for output, days in (("QueueUrl", 14), ("DeadLetterQueueUrl", 14)):
         found = boto3.client("sqs").get_queue_attributes(QueueUrl=account.outputs[output], AttributeNames=["All"])
         told = found["Attributes"]
         assert key in told["KmsMasterKeyId"]

@@ -19,7 +19,7 @@ from lakehouse.orchestration import shares
 from lakehouse.orchestration.composite import HEAVY, WEIGHT
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SQSResource
 from lakehouse.orchestration.sensor import DATASET
-from lakehouse.settings import Settings
+from lakehouse.settings import SettingError, Settings
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import check, land
@@ -116,7 +116,7 @@ def test_a_run_that_carries_an_oversized_backlog_gets_further_workers(
     ingest.ingest(backlog.lake, backlog.bucket, backlog.datasets["flights"])
     with dg.DagsterInstance.ephemeral() as instance:
         assert look(backlog, instance) == []
-        fanout._share(backlog.lake, backlog.datasets["flights"])
+        fanout.share(backlog.lake, backlog.datasets["flights"])
         assert look(backlog, instance) == [], "no run carries it"
         job = build(dg.in_process_executor).resolve_job_def("flights")
         run = instance.create_run_for_job(job, tags={DATASET: "flights"}, status=dg.DagsterRunStatus.STARTED)
@@ -141,3 +141,10 @@ def test_a_run_shares_its_backlog_and_tells_of_all_that_was_written(backlog: Roa
     assert table
     assert table.cursor("raw/flights#3") is not None
     check(backlog, sample.FILES | MORE)
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "some"])
+def test_a_number_of_workers_that_is_none_is_refused(told: str) -> None:
+    assert Settings.load({}).workers == 4
+    with pytest.raises(SettingError, match=f"LAKEHOUSE_WORKERS is '{told}'"):
+        Settings.load({"LAKEHOUSE_WORKERS": told})

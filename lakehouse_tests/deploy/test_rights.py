@@ -1,0 +1,171 @@
+"""Each role may do what its process does, on the resources of the template, and nothing that it never does."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import boto3
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.definitions.reconstruct import reconstructable
+from dagster_aws.s3 import S3Resource
+
+from lakehouse.dataset import load
+from lakehouse.definitions import build
+from lakehouse.landing.dead_letters import redrive
+from lakehouse.landing.queue import Queue
+from lakehouse.local.aws import TEMPLATE, free_port
+from lakehouse.orchestration import alerts, resources, sensor
+from lakehouse.orchestration.alerts import Told
+from lakehouse.orchestration.composite import HEAVY, WEIGHT
+from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SNSResource, SQSResource
+from lakehouse_tests import sample
+from lakehouse_tests.conftest import SECOND
+from lakehouse_tests.deploy.conftest import Account, here
+from lakehouse_tests.deploy.rights import Need, grants, needs
+from lakehouse_tests.orchestration import jobs
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(SECOND in os.environ, reason="moto makes less of a template"),
+    pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning"),
+]
+
+NEVER: dict[str, dict[str, str]] = {}
+"""By role the grants that the processes here do not come to, and what does."""
+
+
+@dataclass
+class House:
+    """The account as its tasks see it, every request witnessed."""
+
+    account: Account
+    told: Path
+
+    def asked(self, work: Callable[[], object]) -> set[Need]:
+        """What `work` asks of IAM."""
+        key = f"arn:aws:kms:us-east-1:000000000000:key/{self.account.made['Key']}"
+        passed = [self.arn("RunRole"), self.arn("ExecutionRole")]
+        before = len(self.told.read_text().splitlines())
+        work()
+        return {need for line in self.told.read_text().splitlines()[before:] for need in needs(line, key, passed)}
+
+    def arn(self, role: str) -> str:
+        return str(boto3.client("iam").get_role(RoleName=self.account.made[role])["Role"]["Arn"])
+
+    def run(self, *jobs: str) -> None:
+        for job in jobs:
+            assert build(dg.in_process_executor).resolve_job_def(job).execute_in_process().success
+
+    def refused(self, role: str, asked: set[Need]) -> list[Need]:
+        granted = grants(self.account.made[role])
+        return [need for need in asked if not any(grant.allows(need) for grant in granted)]
+
+
+@pytest.fixture(scope="module")
+def told(local: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    file, port = tmp_path_factory.mktemp("witness") / "calls", free_port()
+    file.touch()
+    words = [str(port), urlsplit(local["AWS_ENDPOINT_URL"]).netloc, str(file)]
+    with subprocess.Popen([sys.executable, "-m", "lakehouse_tests.deploy.witness", *words]) as running:
+        address = f"http://127.0.0.1:{port}"
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            with pytest.MonkeyPatch.context() as there:
+                there.setenv("AWS_ENDPOINT_URL", address)
+                try:
+                    boto3.client("sts").get_caller_identity()
+                    break
+                except Exception:
+                    time.sleep(0.1)
+        yield address, file
+        running.terminate()
+
+
+@pytest.fixture
+def house(
+    account: Account, told: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[House]:
+    for name, value in {
+        "AWS_ENDPOINT_URL": told[0],
+        "LAKEHOUSE_HOME": str(tmp_path),
+        "LAKEHOUSE_LAKE": account.outputs["Lake"],
+        "LAKEHOUSE_LANDING_BUCKET": account.outputs["LandingBucket"],
+        "LAKEHOUSE_QUEUE_URL": account.outputs["QueueUrl"],
+        "LAKEHOUSE_DEAD_LETTER_QUEUE_URL": account.outputs["DeadLetterQueueUrl"],
+        "LAKEHOUSE_TABLE_PREFIX": account.outputs["TablePrefix"],
+        "LAKEHOUSE_ALERT_TOPIC_ARN": account.made["Alerts"],
+    }.items():
+        monkeypatch.setenv(name, value)
+    resources._client.cache_clear()
+    yield House(account, told[1])
+    resources._client.cache_clear()
+
+
+def landed(house: House, files: dict[str, bytes]) -> None:
+    for key, body in files.items():
+        boto3.client("s3").put_object(Bucket=house.account.outputs["LandingBucket"], Key=key, Body=body)
+
+
+@dg.op
+def fail() -> None:
+    raise ValueError("as told")
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def failing() -> None:
+    fail()
+
+
+def ticked() -> None:
+    """The sensors of the code location: files wait, a lake is there or not, a run has failed."""
+    s3, sqs, dynamodb = S3Resource(), SQSResource(), DynamoDBResource()
+    lakehouse = LakehouseResource(s3=s3, sqs=sqs, dynamodb=dynamodb)
+    with dg.DagsterInstance.ephemeral() as instance:
+        failing.execute_in_process(instance=instance, raise_on_error=False)
+        sensor.tick(instance, lakehouse, load(), sensor.Sweep())
+        since = Told(0.0, {}).cursor()
+        alerts.build()(dg.build_sensor_context(instance, cursor=since, resources={"sns": SNSResource()}))
+
+
+def heavy(folder: Path) -> None:
+    """The daemon starts a task, looks after it and ends it."""
+    told = yaml.safe_load((TEMPLATE.parent / "dagster-aws.yaml").read_text())["run_launcher"]
+    with dg.instance_for_test({"run_launcher": told}, temp_dir=str(folder)) as instance:
+        recon = reconstructable(jobs.querying)
+        origin = recon.get_python_origin()
+        run = instance.create_run_for_job(recon.get_definition(), job_code_origin=origin, tags={WEIGHT: HEAVY})
+        instance.launch_run(run.run_id, workspace=None)  # type: ignore[arg-type]
+        launched = instance.get_run_by_id(run.run_id)
+        assert launched
+        instance.run_launcher.check_run_worker_health(launched)
+        assert instance.run_launcher.terminate(run.run_id)
+
+
+def test_each_role_may_do_what_its_process_asks_for_and_nothing_that_none_asks_for(
+    house: House, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landed(house, sample.FILES)
+    tick = house.asked(ticked)
+    run = house.asked(lambda: house.run("airlines", "flights"))
+    landed(house, {"flights/1.csv": sample.flights(("AA", 7, 7)), "orders/1.csv": b"id\n1\n"})
+    tick |= house.asked(ticked)
+    run |= house.asked(lambda: house.run("flights", "undeclared", "verify", "reconcile", "maintenance"))
+    dead = Queue(boto3.client("sqs"), house.account.outputs["DeadLetterQueueUrl"])
+    dead.send("{")
+    run |= house.asked(lambda: house.run("dead_letters"))
+    run |= house.asked(lambda: redrive(dead, Queue(boto3.client("sqs"), house.account.outputs["QueueUrl"])))
+    monkeypatch.setenv("LAKEHOUSE_RUN_TASK", house.account.made["RunTask"])
+    with here(account):
+        launch = house.asked(lambda: heavy(tmp_path))
+    done = {"CodeRole": tick, "RunRole": run, "DaemonRole": run | launch}
+    assert {role: refused for role, asked in done.items() if (refused := house.refused(role, asked))} == {}
+    for role, asked in done.items():
+        granted = {action for grant in grants(house.account.made[role]) for action in grant.actions}
+        assert granted - {need.action for need in asked} == {*NEVER.get(role, {})}, role
