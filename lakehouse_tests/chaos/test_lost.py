@@ -197,3 +197,27 @@ def test_all_but_the_bucket_is_lost_and_comes_back_by_up_and_reconcile(home: Pat
         lakehouse(home, "reconcile")
         seconds = comes_right(road_here(), sample.FILES | MORE)
         print(f"\nafter all but the bucket was lost: {seconds:.1f} s")
+
+
+def test_a_lost_region_is_built_again_in_another_from_a_replica_of_the_bucket(home: Path, tmp_path: Path) -> None:
+    """Of the first nothing is left. The replica's objects are put in the order in which they were written: S3's
+    replication keeps their times, a put here does not.
+    """
+    with house.local_aws(Settings.load()):
+        road = road_here()
+        started(road)
+        land(road, MORE)
+        carry(road)
+        replica = [
+            (one.key, road.bucket.get(one.key)) for one in sorted(road.bucket.list(), key=lambda o: o.modified)
+        ]
+    with environment(LAKEHOUSE_HOME=str(tmp_path / "elsewhere")), house.local_aws(Settings.load()):
+        there = road_here()
+        assert [*there.bucket.list()] == []
+        for key, found in replica:
+            assert found
+            there.bucket.put(key, bytes(found[1]))
+        there.queue.client.purge_queue(QueueUrl=there.queue.url)
+        assert "flights: 3 objects announced" in lakehouse(tmp_path / "elsewhere", "reconcile")
+        there.hops()
+        check(there, sample.FILES | MORE)
