@@ -21,6 +21,7 @@ from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResourc
 from lakehouse.orchestration.sensor import DATASET
 from lakehouse.settings import SettingError, Settings
 from lakehouse_tests import sample
+from lakehouse_tests.chaos.conftest import comes_right, environment, road_here
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import check, land
 
@@ -141,6 +142,34 @@ def test_a_run_shares_its_backlog_and_tells_of_all_that_was_written(backlog: Roa
     assert table
     assert table.cursor("raw/flights#3") is not None
     check(backlog, sample.FILES | MORE)
+
+
+WORKSPACE = """load_from:
+  - python_module: {module_name: lakehouse_tests.orchestration.apart, location_name: lakehouse}
+"""
+
+
+@pytest.mark.slow
+def test_a_backlog_that_lands_fans_out_over_runs_by_itself(tmp_path: Path) -> None:
+    files = sample.FILES | {
+        f"flights/{n}.csv": sample.flights(("AA", n, n), ("UA", 1, n)) for n in range(600, 650)
+    }
+    workspace = tmp_path / "workspace.yaml"
+    workspace.write_text(WORKSPACE)
+    with environment(LAKEHOUSE_HOME=str(tmp_path)), house.local_aws(Settings.load()):
+        road = road_here()
+        road.datasets["flights"] = replace(road.datasets["flights"], partition_by="carrier")
+        land(road, files)
+        with house.dagster(Settings.load(), workspace=workspace), dg.DagsterInstance.get() as instance:
+            comes_right(road, files)
+            done = instance.get_runs(dg.RunsFilter(job_name="share", statuses=[dg.DagsterRunStatus.SUCCESS]))
+            asked = [
+                one
+                for run in done
+                for one in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_OUTPUT)
+            ]
+    taken = [one.dagster_event.step_output_data.metadata["portions"].value for one in asked if one.dagster_event]
+    assert sum(taken) > 0
 
 
 @pytest.mark.parametrize("told", ["0", "-1", "some"])
