@@ -14,7 +14,9 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.definitions.reconstruct import reconstructable
+from dagster._core.storage.compute_log_manager import ComputeIOType
 from dagster_aws.s3 import S3Resource
+from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
 
 from lakehouse import model
 from lakehouse.dataset import load
@@ -39,7 +41,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning"),
 ]
 
-NEVER: dict[str, dict[str, str]] = {}
+REMOVES = {"s3:DeleteObject": "maintenance, of what retention has passed, a week later"}
+NEVER: dict[str, dict[str, str]] = {
+    "RunRole": REMOVES,
+    "DaemonRole": {**REMOVES, "ec2:DescribeNetworkInterfaces": "launching, where a task has an interface"},
+}
 """By role the grants that the processes here do not come to, and what does."""
 
 
@@ -143,26 +149,59 @@ def ticked() -> None:
         alerts.build()(dg.build_sensor_context(instance, cursor=since, resources={"sns": SNSResource()}))
 
 
-def heavy(folder: Path) -> None:
-    """The daemon starts a task, looks after it and ends it."""
+@pytest.fixture
+def instance(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """One that launches as in an account, from the daemon's task."""
+    monkeypatch.setenv("LAKEHOUSE_RUN_TASK", account.made["RunTask"])
     told = yaml.safe_load((TEMPLATE.parent / "dagster-aws.yaml").read_text())["run_launcher"]
-    with dg.instance_for_test({"run_launcher": told}, temp_dir=str(folder)) as instance:
-        recon = reconstructable(jobs.querying)
-        origin = recon.get_python_origin()
-        run = instance.create_run_for_job(recon.get_definition(), job_code_origin=origin, tags={WEIGHT: HEAVY})
-        instance.launch_run(run.run_id, workspace=None)  # type: ignore[arg-type]
-        launched = instance.get_run_by_id(run.run_id)
-        assert launched
-        instance.run_launcher.check_run_worker_health(launched)
-        assert instance.run_launcher.terminate(run.run_id)
+    with here(account), dg.instance_for_test({"run_launcher": told}, temp_dir=str(tmp_path)) as made:
+        yield made
+
+
+def launched(instance: dg.DagsterInstance) -> dg.DagsterRun:
+    """A heavy run that the daemon has started and looked after."""
+    recon = reconstructable(jobs.querying)
+    origin = recon.get_python_origin()
+    run = instance.create_run_for_job(recon.get_definition(), job_code_origin=origin, tags={WEIGHT: HEAVY})
+    instance.launch_run(run.run_id, workspace=None)  # type: ignore[arg-type]
+    found = instance.get_run_by_id(run.run_id)
+    assert found
+    instance.run_launcher.check_run_worker_health(found)
+    return found
+
+
+def ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """By a process that has not launched it."""
+    with dg.DagsterInstance.from_ref(instance.get_ref()) as other:
+        assert other.run_launcher.terminate(run.run_id)
+
+
+LOG = ["some-run", "compute_logs", "step"]
+
+
+def logs(house: House, folder: Path) -> S3ComputeLogManager:
+    """What a process keeps of runs' logs, as the instance in an account says."""
+    return S3ComputeLogManager(house.account.made["Lake"], str(folder), prefix="logs", skip_empty_files=True)
+
+
+def logged(house: House, folder: Path) -> None:
+    manager = logs(house, folder)
+    with manager.capture_logs(LOG):
+        print("told")
+
+
+def shown(house: House, folder: Path) -> None:
+    manager = logs(house, folder)
+    assert manager.get_log_data(LOG).stdout == b"told\n"
+    assert manager.get_log_keys_for_log_key_prefix(LOG[:2], ComputeIOType.STDOUT) == [LOG]
 
 
 def test_each_role_may_do_what_its_process_asks_for_and_nothing_that_none_asks_for(
-    house: House, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    house: House, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    landed(house, sample.FILES)
+    landed(house, sample.FILES | {"documents/a.txt": b"a document"})
     tick = house.asked(ticked)
-    run = house.asked(lambda: house.run("airlines", "flights"))
+    run = house.asked(lambda: house.run("airlines", "flights", "documents"))
     landed(house, {"flights/1.csv": sample.flights(("AA", 7, 7)), "orders/1.csv": b"id\n1\n"})
     name = house.account.outputs["TablePrefix"] + "carrier_punctuality"
     boto3.client("dynamodb").delete_table(TableName=name)
@@ -172,11 +211,23 @@ def test_each_role_may_do_what_its_process_asks_for_and_nothing_that_none_asks_f
     dead.send("{")
     run |= house.asked(lambda: house.run("dead_letters"))
     run |= house.asked(lambda: redrive(dead, Queue(boto3.client("sqs"), house.account.outputs["QueueUrl"])))
-    monkeypatch.setenv("LAKEHOUSE_RUN_TASK", house.account.made["RunTask"])
-    with here(account):
-        launch = house.asked(lambda: heavy(tmp_path))
-    done = {"CodeRole": tick, "RunRole": run, "DaemonRole": run | launch}
+    run |= house.asked(lambda: logged(house, tmp_path / "run"))
+    one, other = None, None
+
+    def launch() -> None:
+        nonlocal one, other
+        one, other = launched(instance), launched(instance)
+        ended(instance, one)
+
+    daemon = house.asked(launch)
+    assert other
+    pages = house.asked(lambda: ended(instance, other)) | house.asked(lambda: shown(house, tmp_path / "pages"))
+    # dagster-aws takes any refusal for a log that is not there, so the pages need not be told which it is.
+    pages = {need for need in pages if need.action != "s3:ListBucket" or need.about}
+    done = {"CodeRole": tick, "RunRole": run, "DaemonRole": run | daemon, "WebserverRole": pages}
     assert {role: refused for role, asked in done.items() if (refused := house.refused(role, asked))} == {}
     assert {role: house.idle(role, asked) for role, asked in done.items()} == {
         role: sorted(NEVER.get(role, {})) for role in done
     }
+    data = {need for need in tick | run if not need.action.startswith("kms:")}
+    assert {*house.refused("WebserverRole", data)} == {n for n in data if "/logs/" not in n.resource}

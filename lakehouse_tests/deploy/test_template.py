@@ -4,14 +4,12 @@ import ipaddress
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from botocore.awsrequest import AWSPreparedRequest
 from cfnlint.decode import decode
 
 from lakehouse.dataset import load
@@ -19,7 +17,6 @@ from lakehouse.dynamodb.table import CONFIG
 from lakehouse.lake import Lake
 from lakehouse.landing.objects import Bucket
 from lakehouse.landing.queue import Queue
-from lakehouse.layers.lag import lagging
 from lakehouse.local.aws import TEMPLATE
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import SECOND, Road
@@ -27,14 +24,6 @@ from lakehouse_tests.deploy.conftest import Account, documents
 from lakehouse_tests.test_road import check, land
 
 pytestmark = pytest.mark.skipif(f"'{SECOND}' in __import__('os').environ", reason="moto makes less of a template")
-
-INSTEAD = {
-    "s3:HeadObject": "s3:GetObject",
-    "s3:ListObjectsV2": "s3:ListBucket",
-    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
-    "dynamodb:TransactWriteItems": "dynamodb:PutItem",
-}
-"""What IAM calls the permission for a call of another name."""
 
 
 def test_the_template_has_no_fault_that_cfn_lint_knows() -> None:
@@ -64,71 +53,16 @@ def road(account: Account) -> Road:
 
 
 @pytest.mark.slow
-def test_the_road_runs_on_what_the_template_made_with_the_rights_it_gives(account: Account, road: Road) -> None:
-    calls = watched(road)
-    land(road, sample.FILES)
-    land(road, {f"flights/{n}.csv": sample.flights(("AA", n, n)) for n in range(500, 510)})
-    calls.clear()
+def test_the_road_runs_on_what_the_template_made(road: Road) -> None:
+    files = sample.FILES | {f"flights/{n}.csv": sample.flights(("AA", n, n)) for n in range(500, 510)}
+    land(road, files)
     while road.receive():
         pass
-    lagging(road.lake, road.datasets, road.items)
-    ticked = {*calls}
-    calls.clear()
     road.hops()
     for name in ("flights/500.csv", "flights/1.csv"):
         road.announce(name)
     road.hops()
-    ran = {*calls}
-    check(road, sample.FILES | {f"flights/{n}.csv": sample.flights(("AA", n, n)) for n in range(500, 510)})
-    assert {c for c, _ in ticked | ran} >= {"sqs:ReceiveMessage", "dynamodb:CreateTable", "dynamodb:PutItem"}
-    assert refused(account, "CodeRole", ticked) == []
-    assert refused(account, "DaemonRole", ran) == []
-    assert refused(account, "RunRole", ran) == []
-    assert refused(account, "WebserverRole", ran | ticked)
-
-
-def watched(road: Road) -> list[tuple[str, str]]:
-    """Every call of the road's clients from now on, as (permission, resource)."""
-    seen: list[tuple[str, str]] = []
-
-    def note(service: str, name_of: Callable[[dict[str, Any]], str]) -> Callable[..., None]:
-        def listen(params: dict[str, Any], model: Any, **_: Any) -> None:
-            action = f"{service}:{model.name}"
-            seen.append((INSTEAD.get(action, action), name_of(params)))
-
-        return listen
-
-    def sent(request: AWSPreparedRequest, event_name: str, **_: Any) -> None:
-        action = f"dynamodb:{event_name.rpartition('.')[2]}"
-        name = f"arn:aws:dynamodb:us-east-1:000000000000:table/{table_in(json.loads(request.body))}"
-        seen.append((INSTEAD.get(action, action), name))
-
-    road.dynamodb.meta.events.register("before-send.dynamodb", sent)
-    for client, name_of in (
-        (road.bucket.client, lambda p: f"arn:aws:s3:::{'/'.join([p['Bucket'], *filter(None, [p.get('Key')])])}"),
-        (road.queue.client, lambda p: f"arn:aws:sqs:us-east-1:000000000000:{p['QueueUrl'].rsplit('/', 1)[1]}"),
-    ):
-        service = client.meta.service_model.service_name
-        client.meta.events.register(f"before-parameter-build.{service}", note(service, name_of))
-    return seen
-
-
-def table_in(params: dict[str, Any]) -> str:
-    if "RequestItems" in params:
-        return str(next(iter(params["RequestItems"])))
-    if "TransactItems" in params:
-        return str(params["TransactItems"][0]["Put"]["TableName"])
-    return str(params["TableName"])
-
-
-def refused(account: Account, role: str, calls: set[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The calls that no statement of the role allows."""
-    granted = [*statements(account.made[role])]
-    return sorted(
-        (action, resource)
-        for action, resource in calls
-        if not any(action in acts and any(fnmatchcase(resource, r) for r in on) for acts, on, _ in granted)
-    )
+    check(road, files)
 
 
 def statements(role: str) -> Iterator[tuple[list[str], list[str], dict[str, Any]]]:
