@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from lakehouse.dataset import Dataset
 from lakehouse.lake import Hopped, Lake, past
 from lakehouse.lake.hop import unfinished
 from lakehouse.layers import balance, fanout, ingest, raw
@@ -30,7 +31,11 @@ BACKLOG = {
 @pytest.fixture
 def behind(road: Road, monkeypatch: pytest.MonkeyPatch) -> Road:
     """Layers that hold five objects, and of raw the news of four: two overwritten, one gone, one new."""
-    road = replace(road, datasets={"prices": PRICES})
+    return lagging(road, monkeypatch, PRICES)
+
+
+def lagging(road: Road, monkeypatch: pytest.MonkeyPatch, dataset: Dataset) -> Road:
+    road = replace(road, datasets={"prices": dataset})
     take(road, FILES)
     time.sleep(1)
     land(road, BACKLOG)
@@ -107,8 +112,18 @@ def test_a_run_shares_what_is_oversized_and_its_own_hops_find_nothing_left(behin
     assert ("z", "west", 2) in cleaned(behind.lake).scan().select("sku", "shop", "price").collect().rows()
 
 
-@pytest.mark.parametrize(("oversized", "changes"), [(5, {}), (4, {"fail": ["price|max"]}), (4, {"order_by": []})])
-def test_what_is_small_may_fail_or_is_of_other_code_is_one_walks(
+def test_nothing_moves_before_all_is_looked_at_where_a_rule_fails_the_run(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = replace(PRICES, fail=["sku|nullability"])
+    behind = lagging(road, monkeypatch, strict)
+    before = tables(behind.lake)
+    assert fanout.together(behind.lake, strict, 2) == 0
+    assert tables(behind.lake) == before
+
+
+@pytest.mark.parametrize(("oversized", "changes"), [(5, {}), (4, {"order_by": []})])
+def test_what_is_small_or_of_other_code_is_one_walks(
     behind: Road, monkeypatch: pytest.MonkeyPatch, oversized: int, changes: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(fanout, "OVERSIZED", oversized)
@@ -124,6 +139,7 @@ def test_a_table_that_is_held_stays_as_it_is(behind: Road) -> None:
     before = tables(behind.lake)
     assert fanout.together(behind.lake, PRICES, 2) == 0
     assert tables(behind.lake) == before
+    assert cleaned(behind.lake).mark("shared") is None
 
 
 def test_a_first_load_is_shared_and_nobody_takes_it_for_all_before_it_is(

@@ -1037,14 +1037,14 @@ MUTATIONS = [
         "layers/fanout.py",
         "if dataset.fail or any",
         "if any",
-        "test_backlog.py::what_is_small_may_fail_or_is_of_other_code_is_one_walks[4-changes1]",
+        "test_backlog.py::nothing_moves_before_all_is_looked_at_where_a_rule_fails_the_run",
     ),
     swap(
         "other code shares what this code began",
         "layers/fanout.py",
         " or cursor.stamp != stamp(source.id, dataset.fingerprint)",
         "",
-        "test_backlog.py::what_is_small_may_fail_or_is_of_other_code_is_one_walks[4-changes2]",
+        "test_backlog.py::what_is_small_or_of_other_code_is_one_walks[4-changes1]",
     ),
     swap(
         "a table that is held is shared",
