@@ -26,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.capacity import body
-from benchmarks.small_files import Folder
+from benchmarks.folder import Folder
 from lakehouse.dataset import Dataset, load
 from lakehouse.lake import Lake
 from lakehouse.landing import inbox

@@ -18,7 +18,7 @@ import polars as pl
 from deltalake import write_deltalake
 
 from benchmarks.data import once
-from benchmarks.small_files import Folder
+from benchmarks.folder import Folder
 from lakehouse.dataset import Dataset, load
 from lakehouse.dynamodb.sync import items_of, publish
 from lakehouse.dynamodb.table import Cursor as Written

@@ -57,8 +57,8 @@ MUTATIONS = [
     swap(
         "a plan begins in the types of old code",
         "layers/fanout.py",
-        "follower.empty(dataset), [plan, none], follower.partition_by(dataset)",
-        "table.scan().head(0).collect(), [plan, none]",
+        "follower.empty(dataset), [none], follower.partition_by(dataset)",
+        "table.scan().head(0).collect(), [none]",
         "test_fanout.py::a_plan_taken_up_again_by_another_contract_is_begun_in_its_types",
     ),
     swap(
@@ -1000,15 +1000,15 @@ MUTATIONS = [
     swap(
         "a late worker writes on",
         "layers/fanout.py",
-        "_begun(table, self.raw) != self.begun[layer] or",
-        "_begun(table, self.raw) is None or",
+        "_begun(table) != self.begun[layer] or",
+        "_begun(table) is None or",
         "test_fanout.py::a_worker_of_an_abandoned_plan_writes_nothing_into_another",
     ),
     swap(
         "workers go on beside a walk",
-        "layers/fanout.py",
-        "if cursor.version == PLANNED else",
-        "if cursor.version < 0 else",
+        "layers/portion.py",
+        "if target.mark(SHARED) and",
+        "if False and",
         "test_fanout.py::a_walk_that_comes_between_has_the_table_to_itself",
     ),
     swap(

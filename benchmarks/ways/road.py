@@ -12,7 +12,7 @@ from typing import Any
 import dataframely as dy
 
 from benchmarks import years
-from benchmarks.small_files import Folder
+from benchmarks.folder import Folder
 from lakehouse.dataset import Dataset, load
 from lakehouse.dynamodb.sync import items_of, publish
 from lakehouse.lake import Lake

@@ -7,9 +7,9 @@ the look. A plan, which is a cursor too, says of which version of raw the portio
 cursor is committed, and the hops of every day go on from there.
 
 Of a table that is to be filled, at a path that nobody reads yet or where nothing has stood, a plan is of all
-that raw has, and its first commit empties the table. Of an oversized backlog it is of what came since raw's own
-cursor, which stays where it is until all is in. A walk that comes between has the table to itself: it takes a
-table that is being filled whole, and ends the plan of a backlog, since it may know more of raw than the plan.
+that raw has, and the table is emptied before it. Of an oversized backlog it is of what came since raw's cursor,
+which stays where it is until all is in. A walk that comes between ends the plan, and has the table to itself: it
+may know more of raw. One that is being filled it takes whole.
 
 Any worker may take any portion; each begins at its own. Who dies leaves what is left to the others, or to the next
 call. Who comes late finds raw's cursor, or another plan, and has nothing to do.
@@ -28,7 +28,7 @@ from deltalake.exceptions import DeltaError
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Conflict, Desired, Hopped, Lake, News, Table, hop
 from lakehouse.lake.hop import LOSSES, cursor_at, unread
-from lakehouse.lake.table import BUILT, CHANGE, SHARED, stamp
+from lakehouse.lake.table import CHANGE, SHARED, Cursor, stamp
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.balance import BALANCE
 from lakehouse.layers.cleaned import CLEANED, QUARANTINE
@@ -44,10 +44,6 @@ FOLLOWERS: Mapping[str, Follower] = {
 }
 OVERSIZED = 8
 """Portions: of fewer a run has taken half before a helper's has started."""
-PLANNED = -2
-"""What raw's own cursor says of a table that is being filled. The walk of every day takes such a table whole, and
-writes another number with its first commit: from then on it has the table to itself, and the plan is over.
-"""
 
 
 class Over(Exception):
@@ -88,7 +84,7 @@ class Plan:
     def open(self, layer: str) -> Table:
         """The layer's table while the plan holds. Raises `Over`."""
         table = FOLLOWERS[layer].open(self.lake, self.dataset)
-        if _begun(table, self.raw) != self.begun[layer] or table.held:
+        if _begun(table) != self.begun[layer] or table.held:
             raise Over(f"{table.name}: {self.name}")
         return table
 
@@ -120,12 +116,10 @@ def share(lake: Lake, dataset: Dataset) -> None:
         return
     if not _oversized(_told(source, dataset, cursor.version)):
         return
-    plan = cursor_at(replace(source, name=f"{source.name}#plan", part=None), _code(dataset))
     for table in tables.values():
         if table.cursor(source.name) == cursor:
             with suppress(Conflict):
-                none = table.scan().head(0).collect()
-                table.append(none, [plan, cursor], marks={SHARED: table.version + 1})
+                _plan(table, source, dataset, cursor)
 
 
 def _oversized(heads: pl.DataFrame | None) -> bool:
@@ -178,10 +172,16 @@ def _code(dataset: Dataset) -> str:
 
 
 def _empty(table: Table, source: Table, dataset: Dataset, follower: Follower) -> None:
-    """Begin a plan: without rows, in the columns and partitions of today's code."""
+    """Begin a plan without rows, in the columns and partitions of today's code."""
+    none = unread(source, dataset.fingerprint)
+    table.overwrite(follower.empty(dataset), [none], follower.partition_by(dataset))
+    _plan(table, source, dataset, none)
+
+
+def _plan(table: Table, source: Table, dataset: Dataset, standing: Cursor) -> None:
+    """Begin a plan of what raw has beyond the cursor that stands."""
     plan = cursor_at(replace(source, name=f"{source.name}#plan", part=None), _code(dataset))
-    none = replace(unread(source, dataset.fingerprint), version=PLANNED)
-    table.overwrite(follower.empty(dataset), [plan, none], follower.partition_by(dataset))
+    table.append(table.scan().head(0).collect(), [plan, standing], marks={SHARED: table.version + 1})
 
 
 def _followed(table: Table, source: Table) -> bool:
@@ -190,19 +190,16 @@ def _followed(table: Table, source: Table) -> bool:
     return cursor is not None and cursor.version >= 0
 
 
-def _begun(table: Table, source: Table) -> int | None:
+def _begun(table: Table) -> int | None:
     """The version in which the plan that is under way began; None: none is."""
-    cursor = table.cursor(source.name)
-    if cursor is None:
-        return None
-    return table.mark(BUILT) if cursor.version == PLANNED else table.mark(SHARED) or None
+    return table.mark(SHARED) or None
 
 
 def _planned(table: Table, source: Table, dataset: Dataset) -> int | None:
     """The version of raw that the table is to be carried to; None: no plan of this code is under way."""
     cursor = table.cursor(f"{source.name}#plan")
     same = cursor is not None and cursor.stamp == stamp(source.id, _code(dataset))
-    return cursor.version if cursor and same and _begun(table, source) is not None else None
+    return cursor.version if cursor and same and _begun(table) is not None else None
 
 
 def joined(lake: Lake, dataset: Dataset) -> Plan | None:
@@ -211,13 +208,13 @@ def joined(lake: Lake, dataset: Dataset) -> Plan | None:
     since, begun = -1, dict[str, int]()
     for layer in of_raw(dataset):
         table = FOLLOWERS[layer].open(lake, dataset)
-        version, at = _planned(table, source, dataset), _begun(table, source)
+        version, at = _planned(table, source, dataset), _begun(table)
         cursor = table.cursor(source.name)
         if version is not None and at is not None and cursor is not None:
             past = _at(lake, dataset, version)
             if past is None:
                 return None
-            source, begun[layer], since = past, at, max(-1, cursor.version)
+            source, begun[layer], since = past, at, cursor.version
     heads = _told(source, dataset, since) if begun else None
     return None if heads is None else Plan(dataset, lake, source, since, heads, begun)
 
