@@ -76,7 +76,16 @@ def tip(table: Table) -> tuple[Any, ...]:
     if place.scheme == "file":
         return tuple(_stat(f"{unquote(place.path)}/{name}") for name in names)
     store = DeltaFileSystemHandler.from_table(table.delta._table)
-    return tuple((one.mtime_ns, one.size) for one in store.get_file_info(names))
+    return tuple(_read(store, name) for name in names)
+
+
+def _read(store: DeltaFileSystemHandler, name: str) -> tuple[int, int] | tuple[None, None]:
+    """What is in it. Asked for its time, delta-rs has the store list, too, which S3 takes twelve times as much for."""
+    try:
+        body = store.open_input_file(name).read(-1)
+    except FileNotFoundError:
+        return NOTHING
+    return hash(bytes(body)), len(body)
 
 
 def _stat(path: str) -> tuple[int, int] | tuple[None, None]:

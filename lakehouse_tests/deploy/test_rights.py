@@ -1,5 +1,6 @@
 """Each role may do what its process does, on the resources of the template, and nothing that it never does."""
 
+import json
 import os
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from lakehouse_tests import sample
 from lakehouse_tests.conftest import SECOND
 from lakehouse_tests.deploy.conftest import Account, here
 from lakehouse_tests.deploy.rights import Need, grants, needs
+from lakehouse_tests.deploy.test_costs import COSTS, IDLE
 from lakehouse_tests.orchestration import jobs
 
 pytestmark = [
@@ -232,3 +234,24 @@ def test_each_role_may_do_what_its_process_asks_for_and_nothing_that_none_asks_f
     data = {need for need in tick | run if not need.action.startswith("kms:")}
     seen = data - {*house.refused("WebserverRole", data)}
     assert all(need.action == "s3:GetObject" and "/logs/" in need.resource for need in seen)
+
+
+def test_a_tick_that_finds_nothing_asks_s3_for_what_the_costs_are_told_by(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landed(house, sample.FILES)
+    ticked()
+    house.run("airlines", "flights")
+    monkeypatch.setattr(sensor, "TICK_SECONDS", 3)
+    lakehouse = LakehouseResource(s3=S3Resource(), sqs=SQSResource(), dynamodb=DynamoDBResource())
+    sweep = sensor.Sweep()
+    with dg.DagsterInstance.ephemeral() as instance:
+        sensor.tick(instance, lakehouse, load(), sweep)
+        before = len(house.told.read_text().splitlines())
+        assert not sensor.tick(instance, lakehouse, load(), sweep).run_requests
+    calls = [json.loads(line) for line in house.told.read_text().splitlines()[before:]]
+    stored = [call for call in calls if not call["target"]]
+    listed = sum("list-type" in call["path"] for call in stored)
+    received = sum(str(call["target"]).endswith("ReceiveMessage") for call in calls)
+    assert received == 2
+    assert [listed, len(stored) - listed] == [int(n) for n in IDLE.findall(COSTS)[0]]
