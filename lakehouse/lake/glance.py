@@ -80,7 +80,7 @@ def tip(table: Table) -> tuple[Any, ...]:
 
 
 def _read(store: DeltaFileSystemHandler, name: str) -> tuple[int, int] | tuple[None, None]:
-    """What is in it. Asked for its time, delta-rs has the store list, too, which S3 takes twelve times as much for."""
+    """What is in it: a store that is asked for its time has S3 list, which costs twelve times as much."""
     try:
         body = store.open_input_file(name).read(-1)
     except FileNotFoundError:
