@@ -1233,7 +1233,7 @@ MUTATIONS = [
         "lake/glance.py",
         "tip(self.table) == self.tip",
         "tip(self.table)[1] == NOTHING",
-        f"{GLANCE}::a_table_made_again_up_to_the_same_version_is_another",
+        f"{GLANCE}::a_table_made_again_up_to_the_same_version_is_another[disk]",
     ),
     swap(
         "a glance that has overlooked a commit",

@@ -82,7 +82,7 @@ def tip(table: Table) -> tuple[Any, ...]:
 def _read(store: DeltaFileSystemHandler, name: str) -> tuple[int, int] | tuple[None, None]:
     """What is in it: a store that is asked for its time has S3 list, which costs twelve times as much."""
     try:
-        body = store.open_input_file(name).read(-1)
+        body = store.open_input_file(name).read()
     except FileNotFoundError:
         return NOTHING
     return hash(bytes(body)), len(body)

@@ -31,11 +31,12 @@ from lakehouse.orchestration.composite import HEAVY, WEIGHT
 from lakehouse.orchestration.models import requests
 from lakehouse.orchestration.resources import DynamoDBResource, LakehouseResource, SNSResource, SQSResource
 from lakehouse_tests import sample
-from lakehouse_tests.conftest import SECOND
+from lakehouse_tests.conftest import SECOND, Road
 from lakehouse_tests.deploy.conftest import Account, here
 from lakehouse_tests.deploy.rights import Need, grants, needs
 from lakehouse_tests.deploy.test_costs import COSTS, IDLE
 from lakehouse_tests.orchestration import jobs
+from lakehouse_tests.test_road import land
 
 pytestmark = [
     pytest.mark.slow,
@@ -236,22 +237,33 @@ def test_each_role_may_do_what_its_process_asks_for_and_nothing_that_none_asks_f
     assert all(need.action == "s3:GetObject" and "/logs/" in need.resource for need in seen)
 
 
+@pytest.mark.parametrize("root", ["s3"], indirect=True)
 def test_a_tick_that_finds_nothing_asks_s3_for_what_the_costs_are_told_by(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    road: Road, told: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    landed(house, sample.FILES)
-    ticked()
-    house.run("airlines", "flights")
+    land(road, sample.FILES)
+    while road.receive():
+        pass
+    road.hops()
+    for name, value in {
+        "AWS_ENDPOINT_URL": told[0],
+        "LAKEHOUSE_LAKE": road.lake.root,
+        "LAKEHOUSE_LANDING_BUCKET": road.bucket.name,
+        "LAKEHOUSE_QUEUE_URL": road.queue.url,
+        "LAKEHOUSE_TABLE_PREFIX": road.prefix,
+    }.items():
+        monkeypatch.setenv(name, value)
+    resources._client.cache_clear()
     monkeypatch.setattr(sensor, "TICK_SECONDS", 3)
     lakehouse = LakehouseResource(s3=S3Resource(), sqs=SQSResource(), dynamodb=DynamoDBResource())
     sweep = sensor.Sweep()
     with dg.DagsterInstance.ephemeral() as instance:
         sensor.tick(instance, lakehouse, load(), sweep)
-        before = len(house.told.read_text().splitlines())
+        before = len(told[1].read_text().splitlines())
         assert not sensor.tick(instance, lakehouse, load(), sweep).run_requests
-    calls = [json.loads(line) for line in house.told.read_text().splitlines()[before:]]
+    resources._client.cache_clear()
+    calls = [json.loads(line) for line in told[1].read_text().splitlines()[before:]]
     stored = [call for call in calls if not call["target"]]
     listed = sum("list-type" in call["path"] for call in stored)
-    received = sum(str(call["target"]).endswith("ReceiveMessage") for call in calls)
-    assert received == 2
+    assert sum(str(call["target"]).endswith("ReceiveMessage") for call in calls) == 2
     assert [listed, len(stored) - listed] == [int(n) for n in IDLE.findall(COSTS)[0]]
