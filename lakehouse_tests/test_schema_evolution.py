@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -39,6 +40,26 @@ class Place(dy.Schema):
     id = dy.String(primary_key=True)
     place = dy.Struct({"town": dy.String(nullable=True), "floor": dy.Int64(nullable=True)}, nullable=True)
     tags = dy.List(dy.String(nullable=True), nullable=True)
+
+
+class Long(Reading):
+    """What a sensor told, of more digits."""
+
+    value = dy.Int64(nullable=True)
+
+
+class Double(Reading):
+    """What a sensor told, with fractions."""
+
+    value = dy.Float64(nullable=True)
+
+
+class Sold(dy.Schema):
+    """What was sold, and in which folder its file lies."""
+
+    id = dy.String(primary_key=True)
+    month = dy.Int8(primary_key=True)
+    value = dy.Int32(nullable=True)
 
 
 class Deeper(dy.Schema):
@@ -259,6 +280,89 @@ CASES = [
         contract=Place,
         rescued={"c": {"place.floor": 1.5}},
     ),
+    Case(
+        "otherwise than there: a struct that nobody declared takes no further field; its value is rescued",
+        {"1.parquet": parquet([A | {"at": {"lat": 48.4}}]),
+         "2.parquet": parquet([B | {"at": {"lat": 50.5, "up": 7}}])},
+        [A | {"at": {"lat": 48.4}}, B | {"at": None}],
+        rescued={"b": {"at": {"lat": 50.5, "up": 7}}},
+        ordered=True,
+    ),
+    Case(
+        "inferColumnTypes=false: what text files bring beyond the contract is text, nested values as JSON",
+        {"1.csv": csv("id,value,level,on", "a,1,7,true"),
+         "2.ndjson": ndjson(B | {"level": 1.5, "at": {"lat": 50.5}})},
+        [A | {"level": "7", "on": "true", "at": None}, B | {"level": "1.5", "on": None, "at": '{"lat":50.5}'}],
+    ),
+    Case(
+        "schemaHints: the contract types some columns, and the rest is found out",
+        {"1.ndjson": ndjson({"id": "a", "value": "1", "day": "2024-05-06", "level": 7})},
+        [A | {"day": date(2024, 5, 6), "level": "7"}],
+    ),
+    Case(
+        "schemaHints: a column that no file has is there, and null",
+        {"1.csv": csv("id", "a"), "2.parquet": parquet([{"id": "b"}])},
+        [{"id": "a", "value": None, "day": None}, {"id": "b", "value": None, "day": None}],
+    ),
+    Case(
+        "schemaHints: the contract tells how a name is spelled",
+        {"1.csv": csv("ID,VALUE,Unit", "a,1,mm"), "2.csv": csv("Id,vaLue,UNIT", "b,2,cm")},
+        [A | {"Unit": "mm"}, B | {"Unit": "cm"}],
+        ordered=True,
+    ),
+    Case(
+        "otherwise than there: what is no record at all goes to quarantine, in rescue, too, and is not dropped",
+        {"1.csv": csv("id,value", "a,1", "b,2,3"),
+         "2.ndjson": ndjson({"id": "c", "value": 3}) + b'{"id": "d", \n'},
+        [A, {"id": "c", "value": 3}],
+        {"b,2,3": "3 fields where the header has 2", '{"id": "d", ': "not JSON"},
+        mode="rescue",
+    ),
+    Case(
+        "addNewColumns: the type of a column that is there stays, and what is wider than it is rescued",
+        {"1.parquet": parquet([A | {"level": 7}], level=pl.Int32), "2.parquet": parquet([B | {"level": 2**40}]),
+         "3.parquet": parquet([{"id": "c", "level": 1.5}]), "4.parquet": parquet([{"id": "d", "level": 8.0}])},
+        [A | {"level": 7}, B | {"level": None}, {"id": "c", "level": None}, {"id": "d", "level": 8}],
+        rescued={"b": {"level": 2**40}, "c": {"level": 1.5}},
+        ordered=True,
+    ),
+    Case(
+        "partition columns: folders named column=value are columns of text",
+        {"event=click/day=2024-05-06/1.csv": csv("id,value", "a,1"),
+         "event=view/day=2024-05-07%3A08/2.ndjson": ndjson(B),
+         "event=__HIVE_DEFAULT_PARTITION__/3.parquet": parquet([{"id": "c", "value": 3}])},
+        [A | {"event": "click", "day": date(2024, 5, 6)}, {"id": "c", "value": 3, "event": None, "day": None}],
+        {"b": "day|dtype"},
+    ),
+    Case(
+        "partition columns: the contract types them, and a key may be one of them",
+        {"month=1/1.csv": csv("id,value", "a,1"), "month=2/1.parquet": parquet([A]),
+         "month=13000/1.csv": csv("id", "b"), "month=03/1.ndjson": ndjson(B)},
+        [A | {"month": 1}, A | {"month": 2}, B | {"month": 3}],
+        {"b": "month|dtype"},
+        contract=Sold,
+    ),
+    Case(
+        "partition columns: they are no new columns to the other modes",
+        {"event=click/Value=5/1.csv": csv("id", "a"), "event=view/2.csv": csv("id,unit", "b,mm")},
+        [{"id": "a", "value": 5}, {"id": "b", "value": None}],
+        mode="rescue",
+        rescued={"b": {"unit": "mm"}},
+        lacking=("event",),
+    ),
+    Case(
+        "otherwise than there: folders that differ from file to file are columns all the same",
+        {"event=click/1.csv": csv("id,value", "a,1"), "2.csv": csv("id,value", "b,2"),
+         "event=view/hour=7/3.csv": csv("id,value", "c,3"), "hour=1/event=x/hour=8/hour=9.csv": csv("id", "d")},
+        [A | {"event": "click", "hour": None}, B | {"event": None, "hour": None},
+         {"id": "c", "event": "view", "hour": "7"}, {"id": "d", "event": "x", "hour": "8"}],
+    ),
+    Case(
+        "partition columns: what a file itself says stands",
+        {"value=9/level=5/1.csv": csv("id,value", "a,1", "b,"), "level=low/2.parquet": parquet([C | {"level": 7}]),
+         "level=6/3.csv": csv("id", "d")},
+        [A | {"level": 5}, {"id": "b", "value": 9, "level": 5}, C | {"level": 7}, {"id": "d", "level": 6}],
+    ),
 ]  # fmt: skip
 
 
@@ -294,15 +398,23 @@ def check(road: Road, case: Case) -> None:
         assert {name: row[name] for name in expected} == expected
         told = {name: word(value) for name, value in case.rescued.get(str(row["id"]), {}).items()}
         assert json.loads(row.get("_rescued") or "{}") == told
+        assert row["_object"].removeprefix("things/") in case.files, "where the record stands: `_file_path` there"
     assert not set(case.lacking) & set(found.columns)
     refused = rows(road, "quarantine/things")
     told = {}
     for text, rules in refused.select("_text", "_rules").iter_rows():
-        told[str(json.loads(text).get("id") or "")] = rules
+        told[_id(text)] = rules
     assert told.keys() == case.quarantine.keys()
     assert {k: rule for k, rule in told.items() if case.quarantine[k] not in rule} == {}
     assert balance.unbalanced(road.lake, road.datasets["things"]).is_empty()
     assert lagging(road.lake, road.datasets, road.items) == {}
+
+
+def _id(text: str) -> str:
+    """The record's id; its text, where that is no record."""
+    with suppress(ValueError):
+        return str(json.loads(text).get("id") or "")
+    return text
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one by one"])
@@ -332,6 +444,23 @@ def test_what_was_refused_for_its_columns_arrives_once_the_contract_has_them(roa
     road.datasets["things"] = replace(road.datasets["things"], contract=More)
     road.hops()
     check(road, replace(case, cleaned=[A | {"unit": None}, B | {"unit": "mm"}], quarantine={}, lacking=()))
+
+
+def test_a_declared_type_is_widened_by_its_contract_and_every_value_that_landed_comes(road: Road) -> None:
+    """What addNewColumnsWithTypeWidening does as files come is done here where the contract says so."""
+    name = "rescued data: a type mismatch of a typed file is rescued and its row stays"
+    case = next(c for c in CASES if c.name == name)
+    take(road, case, lambda names: names, at_once=False)
+    wider: dict[type[dy.Schema], Row] = {
+        Long: {"a": 1, "d": 2**40},
+        Double: {"a": 1.0, "c": 1.5, "d": 2.0**40},
+    }
+    for contract, told in wider.items():
+        road.datasets["things"] = replace(road.datasets["things"], contract=contract)
+        road.hops()
+        cleaned = [{"id": i, "value": told.get(i)} for i in "abcd"]
+        left = {i: value for i, value in case.rescued.items() if i not in told}
+        check(road, replace(case, cleaned=cleaned, rescued=left))
 
 
 def test_an_older_record_that_comes_late_takes_no_further_column_from_the_newer(road: Road) -> None:

@@ -19,6 +19,7 @@ from lakehouse.lake.scope import within
 from lakehouse.lake.table import CHANGE, schema, stamp, storable
 from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.columns import Ledger, columns
+from lakehouse.layers.folders import filled
 from lakehouse.layers.portion import Follower, Portion, bounded, portion
 from lakehouse.layers.raw import ORIGIN
 from lakehouse.layers.rescued import RESCUED, as_json, excess, put_aside
@@ -283,7 +284,12 @@ def _split(dataset: Dataset, rows: pl.DataFrame) -> Split:
     rows = rows.with_row_index("_row")
     readable = rows.filter(pl.col("_bad").is_null())
     ledger = Ledger()
-    table = _absent(_through_clean(dataset, columns(readable, dataset.contract, ledger)), dataset.contract)
+    told = filled(
+        columns(readable, dataset.contract, ledger),
+        dataset.contract.column_names(),
+        further=dataset.schema_evolution == "add",
+    )
+    table = _absent(_through_clean(dataset, told), dataset.contract)
     shape = shaped(table, dataset, ledger)
     contract = _unkeyed(dataset.contract)
     fit, failure = contract.filter(shape.table, cast=True)

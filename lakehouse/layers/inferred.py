@@ -20,9 +20,10 @@ from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake, Table
 from lakehouse.landing.readers import OWN
 from lakehouse.landing.undeclared import name_of, stand_in
-from lakehouse.layers import cleaned, raw
+from lakehouse.layers import cleaned, folders, raw
 from lakehouse.layers.columns import Ledger
 from lakehouse.layers.columns import columns as spelled
+from lakehouse.layers.folders import filled
 from lakehouse.layers.printed import Column, as_contract, documents, placed, plain, printed
 
 ROWS = 1_000_000
@@ -94,7 +95,7 @@ def _file(name: str, prefix: str, heads: pl.DataFrame, rows: pl.DataFrame) -> st
     readable = rows.filter(pl.col("_bad").is_null())
     names, left = _names(readable)
     texts = as_contract([Column(n, "String", True, "") for n in names])
-    values = spelled(readable.with_row_index("_row"), texts, Ledger())
+    values = filled(spelled(readable.with_row_index("_row"), texts, Ledger()), names, further=False)
     columns = [_column(n, values[n]) for n in names]
     key, why = _key(values, columns)
     columns = _held(name, readable, [replace(c, key=c.name in key) for c in columns])
@@ -116,6 +117,7 @@ def _names(rows: pl.DataFrame) -> tuple[list[str], list[str]]:
     for text in rows["_text"].drop_nulls():
         with suppress(ValueError, RecursionError, TypeError):
             found |= json.loads(text)
+    found |= dict.fromkeys(folders.names(rows["_object"].unique()))
     kept: dict[str, str] = {}
     for one in found:
         typed = one not in rows.columns or _typed(rows.schema[one])
