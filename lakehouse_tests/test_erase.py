@@ -660,6 +660,25 @@ def test_a_plan_is_confirmed_before_anything_goes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("who", "folder"), [(ANN, "customer=ann%40example.org"), ("eve", "customer=eve")])
+def test_a_subject_whom_a_folder_names_is_erased_with_what_is_in_it(small: Road, who: str, folder: str) -> None:
+    """Though the folder is written in another way than the value, or the value is short."""
+    key = f"orders/{folder}/1.csv"
+    land(small, {key: b"number,amount\n6,1\n"})
+    small.announce(key)
+    small.hops()
+    assert (6, who) in rows(small, "cleaned/orders", "number", "customer")
+    one = subject(small.lake, "customer", who)
+    erase(site(small), one)
+    assert leftovers(small, folder) == []
+    land(small, {key: b"number,amount\n6,1\n"})
+    small.announce(key)
+    small.hops()
+    assert reconcile(small.lake, small.bucket, small.datasets) == {"orders": 0}
+    assert who not in {customer for _, customer in rows(small, "cleaned/orders", "number", "customer")}
+
+
+@pytest.mark.slow
 def test_a_report_names_no_object_after_one_who_is_erased_later(small: Road) -> None:
     key = f"orders/{BOB}.csv"
     land(small, {key: orders(f"6,{ANN},1", f"7,{BOB},2", "8,eve,3")})

@@ -8,14 +8,15 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 
-from lakehouse.formats import Format
+from lakehouse.formats import Avro, Format
 from lakehouse.landing.columnar import ROW, typed
+from lakehouse.landing.content import PIECE, spooled
 from lakehouse.landing.packing import Budget
 from lakehouse.landing.refusal import Unreadable, check_names
 
@@ -51,20 +52,41 @@ def is_avro(body: bytes, _: bool) -> bool:
 
 def read_avro(body: bytes, budget: Budget) -> pl.DataFrame:
     """Block by block. A block that has more or less than it says is refused with its file."""
+    return pl.concat(_parts(io.BytesIO(body), lambda: budget))
+
+
+def avro_pieces(pieces: Iterator[bytes], _: Avro | None) -> Iterator[pl.DataFrame]:
+    """It goes to disk first: its library goes back and forth in it."""
+    with spooled(pieces) as file:
+        yield from _parts(file, Budget)
+
+
+def _parts(source: IO[bytes], budget: Callable[[], Budget]) -> Iterator[pl.DataFrame]:
+    """The records of some blocks at a time, each block within the budget; of a file without any, no rows."""
     import fastavro
     from fastavro.schema import expand_schema
 
-    blocks: Any = fastavro.block_reader(io.BytesIO(body))
+    blocks: Any = fastavro.block_reader(source)
     schema: Any = expand_schema(blocks.writer_schema)
     if not isinstance(schema, dict) or schema.get("type") != "record":
         raise Unreadable("its schema is not that of records")
+    check_names([field["name"] for field in schema["fields"]])
     records: list[dict[str, Any]] = []
+    taken = 0
     for block in blocks:
-        budget.spend(max(len(block.bytes_.getbuffer()), block.num_records * ROW))
+        size = max(len(block.bytes_.getbuffer()), block.num_records * ROW)
+        budget().spend(size)
         records += block
         if block.bytes_.read(1):
             raise Unreadable("a block that has more in it than the records that it tells of")
-    check_names([field["name"] for field in schema["fields"]])
+        taken += size
+        if taken >= PIECE:
+            yield _rows(schema, records)
+            records, taken = [], 0
+    yield _rows(schema, records)
+
+
+def _rows(schema: dict[str, Any], records: list[dict[str, Any]]) -> pl.DataFrame:
     return typed(pl.DataFrame([_column(field, records) for field in schema["fields"]]))
 
 

@@ -1,24 +1,28 @@
 """self-typed files → rows: columns of their own types, each row marked `_typed`.
 
-What Arrow's library makes of bytes that nobody vouches for is checked before anything else looks at it.
+What Arrow's library makes of bytes that nobody vouches for is checked before anything else looks at it. A file
+that is too large to be read at once goes to disk first, since its index is at its end, and from there a part at a
+time: a batch of Arrow's, a stripe of ORC's, as its writer made them.
 """
 
 from __future__ import annotations
 
 import io
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, Any
 
 import polars as pl
 
-from lakehouse.formats import Format, Parquet
-from lakehouse.landing.content import PIECE
+from lakehouse.formats import Arrow, Format, Orc, Parquet
+from lakehouse.landing.content import PIECE, spooled
 from lakehouse.landing.packing import Budget
 from lakehouse.landing.refusal import Unreadable, check_names
 
 ROW = 8
 """Bytes that a row counts for at least: one of nulls alone takes none, and a file may claim any number of them."""
+
+
+FILED = b"ARROW1\0\0"
 
 
 def is_parquet(body: bytes, whole: bool) -> bool:
@@ -42,25 +46,11 @@ def read_arrow(body: bytes, budget: Budget) -> pl.DataFrame:
     """A file or a stream. A stream that ends before its bytes do is refused: what follows would be lost."""
     import pyarrow as pa
 
-    if _is_arrow_file(body, whole=True):
-        file = pa.ipc.open_file(pa.py_buffer(body))
-        return _table(file.schema, (file.get_batch(n) for n in range(file.num_record_batches)), budget)
-    source = pa.BufferReader(body)
-    stream = pa.ipc.open_stream(source)
-    rows = _table(stream.schema, stream, budget)
-    if source.tell() < len(body):
-        raise Unreadable(f"an Arrow stream that ends {len(body) - source.tell():,} bytes before its object")
-    return rows
+    return _together(*_arrow(pa.BufferReader(body)), budget)
 
 
 def read_orc(body: bytes, budget: Budget) -> pl.DataFrame:
-    from pyarrow.orc import ORCFile
-
-    file = ORCFile(io.BytesIO(body))
-    rows = _table(file.schema, (file.read_stripe(n) for n in range(file.nstripes)), budget)
-    if len(rows) != file.nrows:
-        raise Unreadable(f"it tells of {file.nrows:,} rows and has {len(rows):,}")
-    return rows
+    return _together(*_orc(io.BytesIO(body)), budget)
 
 
 def cut_parquet(body: bytes, keep: Sequence[bool], _: Format | None = None) -> bytes:
@@ -95,10 +85,8 @@ def cut_orc(body: bytes, keep: Sequence[bool], _: Format | None = None) -> bytes
 
 
 def parquet_pieces(pieces: Iterator[bytes], _: Parquet | None) -> Iterator[pl.DataFrame]:
-    """Its index is its end: so it goes to disk first, and from there a part of its rows at a time."""
-    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-        size = sum(file.write(piece) for piece in pieces)
-        file.flush()
+    with spooled(pieces) as file:
+        size = file.seek(0, io.SEEK_END)
         rows = pl.scan_parquet(file.name, glob=False)
         count = rows.select(pl.len()).collect().item()
         step = max(1, count * PIECE // size)
@@ -106,28 +94,92 @@ def parquet_pieces(pieces: Iterator[bytes], _: Parquet | None) -> Iterator[pl.Da
             yield typed(rows.slice(begin, step).collect())
 
 
+def arrow_pieces(pieces: Iterator[bytes], _: Arrow | None) -> Iterator[pl.DataFrame]:
+    import pyarrow as pa
+
+    with spooled(pieces) as file:
+        yield from _apart(*_arrow(pa.memory_map(file.name)))
+
+
+def orc_pieces(pieces: Iterator[bytes], _: Orc | None) -> Iterator[pl.DataFrame]:
+    with spooled(pieces) as file:
+        yield from _apart(*_orc(file))
+
+
 def typed(rows: pl.DataFrame) -> pl.DataFrame:
     check_names(rows.columns)
     return rows.with_columns(_typed=pl.lit(True))
 
 
-def _table(schema: Any, batches: Iterable[Any], budget: Budget) -> pl.DataFrame:
-    """The batches as one table, each within the budget and sound by itself.
+def _arrow(source: Any) -> tuple[Any, Iterator[Any]]:
+    """The schema, and the batches as the file has them."""
+    import pyarrow as pa
+
+    begin = source.read(8)
+    source.seek(0)
+    if begin.startswith(FILED):
+        file = pa.ipc.open_file(source)
+        return file.schema, (file.get_batch(n) for n in range(file.num_record_batches))
+    stream = pa.ipc.open_stream(source)
+    return stream.schema, _streamed(stream, source)
+
+
+def _streamed(stream: Any, source: Any) -> Iterator[Any]:
+    yield from stream
+    if source.tell() < source.size():
+        raise Unreadable(f"an Arrow stream that ends {source.size() - source.tell():,} bytes before its object")
+
+
+def _orc(source: IO[bytes]) -> tuple[Any, Iterator[Any]]:
+    """The schema, and the stripes as batches."""
+    from pyarrow.orc import ORCFile
+
+    file = ORCFile(source)
+    return file.schema, _stripes(file)
+
+
+def _stripes(file: Any) -> Iterator[Any]:
+    count = 0
+    for number in range(file.nstripes):
+        stripe = file.read_stripe(number)
+        count += stripe.num_rows
+        yield stripe
+    if count != file.nrows:
+        raise Unreadable(f"it tells of {file.nrows:,} rows and has {count:,}")
+
+
+def _together(schema: Any, batches: Iterable[Any], budget: Budget) -> pl.DataFrame:
+    """The batches as one table, all of them within the budget."""
+    return _rows(schema, [*_sound(schema, batches, lambda: budget)])
+
+
+def _apart(schema: Any, batches: Iterable[Any]) -> Iterator[pl.DataFrame]:
+    """Each batch as a table, within a budget of its own."""
+    for batch in _sound(schema, batches, Budget):
+        yield _rows(schema, [batch])
+
+
+def _sound(schema: Any, batches: Iterable[Any], budget: Callable[[], Budget]) -> Iterator[Any]:
+    """The batches, each within the budget and sound by itself.
 
     A system that gives memory before it has it denies only what nothing could hold: a length that is a lie.
     """
     import pyarrow as pa
 
     check_names(schema.names)
-    taken = []
     try:
         for batch in batches:
-            budget.spend(max(batch.nbytes, batch.num_rows * ROW))
+            budget().spend(max(batch.nbytes, batch.num_rows * ROW))
             batch.validate(full=True)
-            taken.append(batch)
+            yield batch
     except pa.ArrowMemoryError as error:
         raise Unreadable(f"asks for more memory than there can be: {error}") from error
-    rows = pl.from_arrow(pa.Table.from_batches(taken, schema))
+
+
+def _rows(schema: Any, batches: Sequence[Any]) -> pl.DataFrame:
+    import pyarrow as pa
+
+    rows = pl.from_arrow(pa.Table.from_batches(batches, schema))
     assert isinstance(rows, pl.DataFrame)
     return typed(rows)
 
@@ -144,7 +196,7 @@ def _retyped(column: Any, kind: Any) -> Any:
 
 
 def _is_arrow_file(body: bytes, whole: bool) -> bool:
-    return body.startswith(b"ARROW1\0\0") and (not whole or body.endswith(b"ARROW1"))
+    return body.startswith(FILED) and (not whole or body.endswith(b"ARROW1"))
 
 
 def _is_arrow_stream(body: bytes) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from lakehouse.landing import packing
 from lakehouse.landing.refusal import Unreadable
@@ -45,14 +49,7 @@ class Content:
 
     def whole(self) -> bytes:
         """All bytes, at once. Raises `Unreadable` where they are too many for that."""
-        if self.rest is None:
-            return self.begin
-        pieces, size = [], 0
-        for piece in self.pieces():
-            size += len(piece)
-            check_size(size)
-            pieces.append(piece)
-        return b"".join(pieces)
+        return self.begin if self.rest is None else joined(self.pieces())
 
     def pieces(self) -> Iterator[bytes]:
         """All bytes, once; each piece is fetched while the one before it is worked on."""
@@ -64,6 +61,26 @@ class Content:
             while piece := coming.result():
                 coming = fetcher.submit(next, self.rest, b"")
                 yield piece
+
+
+def joined(pieces: Iterator[bytes]) -> bytes:
+    """The pieces as one. Raises `Unreadable` where they are too many for that."""
+    taken, size = [], 0
+    for piece in pieces:
+        size += len(piece)
+        check_size(size)
+        taken.append(piece)
+    return b"".join(taken)
+
+
+@contextmanager
+def spooled(pieces: Iterator[bytes]) -> Iterator[IO[bytes]]:
+    """The pieces as a file on disk, for what is read from its end or more than once."""
+    with tempfile.NamedTemporaryFile() as file:
+        for piece in pieces:
+            file.write(piece)
+        file.seek(0)
+        yield file
 
 
 def check_size(size: int) -> None:
@@ -82,17 +99,17 @@ def unwrapped(key: str, body: bytes | Body, budget: packing.Budget) -> Content:
     named = suffixes[-1] if suffixes and suffixes[-1] in packing.PACKED else None
     packed = suffixes.pop() if named else packing.packed_as(begin)
     suffix = suffixes[-1] if suffixes else ""
+    rest = None if isinstance(body, bytes) else iter(partial(body.read, PIECE), b"")
     if packed:
-        return _begun(suffix, packing.unpacked(packed, io.BufferedReader(Joined(begin, body)), budget))
-    if isinstance(body, bytes):
-        return Content(suffix, body)
-    return Content(suffix, begin, iter(lambda: body.read(PIECE), b""))
+        stream = io.BufferedReader(Streamed(chain([begin], rest or ())))
+        return _begun(suffix, packing.unpacked(packed, stream, budget))
+    return Content(suffix, begin, rest)
 
 
 def _begun(suffix: str, parts: Iterator[bytes]) -> Content:
     pieces = _pieces(parts)
     begin, second = next(pieces, b""), next(pieces, b"")
-    return Content(suffix, begin, _before(second, pieces) if second else None)
+    return Content(suffix, begin, chain([second], pieces) if second else None)
 
 
 def _pieces(parts: Iterator[bytes]) -> Iterator[bytes]:
@@ -107,25 +124,19 @@ def _pieces(parts: Iterator[bytes]) -> Iterator[bytes]:
         yield bytes(joined)
 
 
-def _before(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from others
+class Streamed(io.RawIOBase):
+    """Pieces, none of them empty, as a file that is read from its begin to its end."""
 
-
-class Joined(io.RawIOBase):
-    """What was read of a body already, and what is left of it."""
-
-    def __init__(self, begin: bytes, body: bytes | Body) -> None:
-        self.begin = memoryview(begin)
-        self.body = None if isinstance(body, bytes) else body
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self.pieces = pieces
+        self.left = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         into = memoryview(buffer)
-        if not self.begin and self.body:
-            self.begin = memoryview(self.body.read(len(into)))
-        taken = min(len(into), len(self.begin))
-        into[:taken], self.begin = self.begin[:taken], self.begin[taken:]
+        self.left = self.left or memoryview(next(self.pieces, b""))
+        taken = min(len(into), len(self.left))
+        into[:taken], self.left = self.left[:taken], self.left[taken:]
         return taken

@@ -20,6 +20,7 @@ import polars as pl
 
 from lakehouse.lake import Lake
 from lakehouse.lake.table import schema
+from lakehouse.landing.folders import told
 
 NAME, REPORT = "erased/subjects", "erased/report"
 SCHEMA = schema(
@@ -129,7 +130,12 @@ class Erased:
         return self.says(text, short=broken)
 
     def says(self, text: str, *, short: bool = False) -> bool:
-        """Whether a subject's value stands in a text, word for word. `short`: though it be of few letters."""
+        """Whether a subject's value stands in a text, word for word. `short`: though it be of few letters.
+
+        An object's key also says it by a folder that is a field: `customer=ann/`.
+        """
+        if any(self._is(name, value) for name, value in told(f"{text}/").items()):
+            return True
         chosen = [s for s in self.subjects if s.words and (short or not s.short)]
         if not chosen:
             return False

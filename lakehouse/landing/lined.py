@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
-from typing import Any
+from typing import Any, AnyStr
 
 import numpy as np
 import polars as pl
@@ -48,7 +48,7 @@ class Lined:
             records, left = left + piece, b""
             rows = self.at_once(records, kind)
             if rows is None:
-                left = _bounded(self.open(records, kind))
+                left = bounded(self.open(records, kind))
                 rows = self.each(records.removesuffix(left), kind)
             yield rows
         if left:
@@ -79,12 +79,13 @@ def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
             yield b"".join([left, memoryview(piece)[:end]])
             left = piece[end:]
         else:
-            left = _bounded(left + piece)
+            left = bounded(left + piece)
     if left:
         yield ended(left)
 
 
-def _bounded(record: bytes) -> bytes:
+def bounded(record: AnyStr) -> AnyStr:
+    """The record, which has yet to end. Raises `Unreadable` where it is too long for one."""
     if len(record) > LONGEST:
         raise Unreadable(f"a record of more than {LONGEST:,} bytes; a quote that is never closed makes one, too")
     return record

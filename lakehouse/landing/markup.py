@@ -11,13 +11,15 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import IO, Any
 
 import polars as pl
 
 from lakehouse.formats import Xml
+from lakehouse.landing.content import PIECE, spooled
 from lakehouse.landing.packing import LIMIT
-from lakehouse.landing.records import as_records
+from lakehouse.landing.records import as_records, in_parts
 from lakehouse.landing.refusal import Unreadable
 
 FOUND_OUT = Xml()
@@ -42,11 +44,13 @@ def is_xml(body: bytes, _: bool) -> bool:
 
 
 def read_xml(body: bytes, form: Xml = FOUND_OUT) -> pl.DataFrame:
-    try:
-        records = _declared(body, form.record) if form.record else _found(body)
-    except SyntaxError as error:  # lxml's is one
-        raise Unreadable(f"not XML: {error}") from error
-    return as_records([json.dumps(record, ensure_ascii=False) for record in records])
+    return as_records([*_texts_of(io.BytesIO(body), form)])
+
+
+def xml_pieces(pieces: Iterator[bytes], form: Xml | None) -> Iterator[pl.DataFrame]:
+    """It goes to disk first: which elements are the records is known at its end."""
+    with spooled(pieces) as file:
+        yield from in_parts(_texts_of(file, form or FOUND_OUT))
 
 
 def cut_xml(body: bytes, keep: Sequence[bool], form: Xml = FOUND_OUT) -> bytes:
@@ -65,68 +69,122 @@ def _outermost(root: Any, name: str) -> list[Any]:
     return [one for one in root.iter(f"{{*}}{name}") if name not in map(_name, one.iterancestors())]
 
 
-def _declared(body: bytes, name: str) -> list[dict[str, Any]]:
+def _texts_of(source: IO[bytes], form: Xml) -> Iterator[str]:
+    """Each record's JSON."""
+    try:
+        for record in _declared(source, form.record) if form.record else _found(source):
+            yield json.dumps(record, ensure_ascii=False)
+    except SyntaxError as error:  # lxml's is one
+        raise Unreadable(f"not XML: {error}") from error
+
+
+def _declared(source: IO[bytes], name: str) -> Iterator[dict[str, Any]]:
     """The elements of that name, and what lies in them."""
-    found, inside = list[Named](), 0
-    for event, element, _ in _walk(body):
+    count = inside = 0
+    for event, element, _ in _walk(source):
         if not inside and event == "end":
             _forget(element)
         if _name(element) != name:
             continue
         inside += 1 if event == "start" else -1
         if not inside:
-            found.append((name, _value(element)))
+            count += 1
+            yield _record((name, _value(element)))
             _forget(element)
-    if not found:
+    if not count:
         raise Unreadable(f"there is no element {name} in it, by which its records are declared")
-    return [_record(one) for one in found]
 
 
-def _found(body: bytes) -> list[dict[str, Any]]:
-    children, loose = list[Named](), ""
+def _found(source: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """The root's children, or the root: the file is read once to tell which, and once more for them."""
+    plan = _planned(source)
+    children = _children_of_root(source)
+    if plan.alone:
+        own = [(plan.root, plan.loose)] if plan.loose.strip() else []
+        if parts := [*plan.attributes, *children, *own]:
+            yield _gathered(parts)
+        return
+    if plan.loose.strip():
+        raise Unreadable(f"text between the elements of {plan.root}; which are its records is to be declared")
+    about = [(f"{plan.root}.{name}", value) for name, value in plan.attributes]
+    if plan.count * sum(len(name) + len(value) for name, value in about) > LIMIT:
+        raise Unreadable(f"unpacks to more than {LIMIT:,} bytes")
+    for one in children:
+        yield _gathered([*about, *([("element", one[0])] if plan.several else []), *_record(one).items()])
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be known of a root before its records are made. `alone`: it is the one record.
+
+    `several`: its children, so many, have several names. `loose`: the text between them.
+    """
+
+    root: str
+    attributes: list[Named]
+    count: int
+    several: bool
+    alone: bool
+    loose: str
+
+
+def _planned(source: IO[bytes]) -> _Plan:
+    names, loose = set[str](), list[str]()
+    count, structured = 0, False
     root: Any = None
-    for event, element, depth in _walk(body):
+    for event, element, depth in _walk(source):
         root = element if root is None else root
         if event == "end" and depth == 1:
-            children.append((_name(element), _value(element)))
-            loose += _forget(element)
-    loose += "".join(_texts(root))
-    names = {name for name, _ in children}
-    alone = len(children) == 1 and isinstance(children[0][1], dict)
-    about = [(f"{_name(root)}.{name}", value) for name, value in _attributes(root)]
-    if not alone and len(names) == len(children):
-        own = [(_name(root), loose)] if loose.strip() else []
-        return [_gathered([*_attributes(root), *children, *own])] if children or about or own else []
-    if loose.strip():
-        raise Unreadable(f"text between the elements of {_name(root)}; which are its records is to be declared")
-    if len(children) * sum(len(name) + len(value) for name, value in about) > LIMIT:
-        raise Unreadable(f"unpacks to more than {LIMIT:,} bytes")
-    several = len(names) > 1
-    return [
-        _gathered([*about, *([("element", one[0])] if several else []), *_record(one).items()]) for one in children
-    ]
+            count += 1
+            names.add(_name(element))
+            structured = bool(_attributes(element)) or any(True for _ in _children(element))
+            loose.append(_forget(element))
+    loose += _texts(root)
+    alone = len(names) == count and not (count == 1 and structured)
+    return _Plan(_name(root), _attributes(root), count, len(names) > 1, alone, "".join(loose))
 
 
-def _walk(body: bytes) -> Iterator[tuple[str, Any, int]]:
+def _children_of_root(source: IO[bytes]) -> Iterator[Named]:
+    for event, element, depth in _walk(source):
+        if event == "end" and depth == 1:
+            yield _name(element), _value(element)
+            _forget(element)
+
+
+def _walk(source: IO[bytes]) -> Iterator[tuple[str, Any, int]]:
     """Each element at its start and its end, with its depth: the root's is 0."""
     from lxml import etree
 
+    source.seek(0)
     depth = 0
-    for event, element in etree.iterparse(io.BytesIO(body), events=("start", "end"), **SAFE):
+    for event, element in etree.iterparse(source, events=("start", "end"), **SAFE):
         depth -= event == "end"
         if event == "start" and not depth:
-            _check_entities(element, body)
+            _check_entities(element, source)
         yield event, element, depth
         depth += event == "start"
 
 
-def _check_entities(root: Any, body: bytes) -> None:
+def _check_entities(root: Any, source: IO[bytes]) -> None:
     """A name that stands for a text can stand for any number of them, or for a file of this machine."""
     declared = root.getroottree().docinfo.internalDTD
     if declared is None:
         return
-    if next(declared.iterentities(), None) is not None or REFERENCE.search(body.replace(b"\0", b"")):
+    if next(declared.iterentities(), None) is not None or _refers(source):
         raise Unreadable("it has entities that it or its DTD declares, and they are not expanded here")
+
+
+def _refers(source: IO[bytes]) -> bool:
+    """Whether a name stands for a text; the file is left where it was."""
+    at, left = source.tell(), b""
+    source.seek(0)
+    while piece := source.read(PIECE):
+        whole, begun, left = (left + piece.replace(b"\0", b"")).rpartition(b"&")
+        if REFERENCE.search(whole):
+            return True
+        left = begun and begun + left[:8]
+    source.seek(at)
+    return bool(REFERENCE.search(left))
 
 
 def _forget(element: Any) -> str:

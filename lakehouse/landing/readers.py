@@ -15,11 +15,13 @@ import polars as pl
 
 from lakehouse.formats import Arrow, Avro, Csv, Excel, Format, Json, Lines, Orc, Parquet, Xml
 from lakehouse.landing import packing
-from lakehouse.landing.avro import is_avro, read_avro
+from lakehouse.landing.avro import avro_pieces, is_avro, read_avro
 from lakehouse.landing.columnar import (
+    arrow_pieces,
     is_arrow,
     is_orc,
     is_parquet,
+    orc_pieces,
     parquet_pieces,
     read_arrow,
     read_orc,
@@ -28,8 +30,8 @@ from lakehouse.landing.columnar import (
 from lakehouse.landing.content import Content, Interrupted, unwrapped
 from lakehouse.landing.delimited import CSV, read_csv
 from lakehouse.landing.lined import Lined
-from lakehouse.landing.markup import is_xml, read_xml
-from lakehouse.landing.records import NDJSON, PLAIN, read_json, read_lines, read_ndjson
+from lakehouse.landing.markup import is_xml, read_xml, xml_pieces
+from lakehouse.landing.records import NDJSON, PLAIN, json_pieces, read_json, read_lines, read_ndjson
 from lakehouse.landing.refusal import OWN, Unreadable
 from lakehouse.landing.workbook import NAMES as WORKBOOKS
 
@@ -50,7 +52,12 @@ READERS: dict[str, Reader] = {
 LINED: dict[Reader, Lined] = {read_csv: CSV, read_ndjson: NDJSON, read_lines: PLAIN}
 PIECEWISE: dict[Reader, Callable[..., Iterator[pl.DataFrame]]] = {
     **{reader: lined.read_pieces for reader, lined in LINED.items()},
+    read_json: json_pieces,
+    read_xml: xml_pieces,
     read_parquet: parquet_pieces,
+    read_arrow: arrow_pieces,
+    read_orc: orc_pieces,
+    read_avro: avro_pieces,
 }
 """The readers of what is too large to be read at once."""
 DELIMITED = {".tsv": Csv(delimiter="\t"), ".psv": Csv(delimiter="|")}
@@ -99,12 +106,9 @@ def records(body: bytes, reader: Reader, form: Format | None, budget: packing.Bu
         return reader(body, form) if form else reader(body)
 
 
-def read_pieces(content: Content, form: Format | None, budget: packing.Budget) -> Iterator[pl.DataFrame]:
-    """As `read_content`, a part of the records at a time where the format can be read so."""
+def read_pieces(content: Content, form: Format | None) -> Iterator[pl.DataFrame]:
+    """As `read_content`, a part of the records at a time."""
     reader, own = chosen(content.suffix, content.begin, form, whole=False)
-    if reader not in PIECEWISE:
-        yield read_content(content, form, budget)
-        return
     with _blamed():
         yield from PIECEWISE[reader](content.pieces(), own)
 

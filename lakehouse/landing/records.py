@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import compress
+from contextlib import suppress
+from itertools import chain, compress
 
 import numpy as np
 import polars as pl
 
 from lakehouse.formats import Json, Lines
-from lakehouse.landing.encoding import decoded, encoded
-from lakehouse.landing.lined import Lined, count, ended
+from lakehouse.landing.content import PIECE, joined
+from lakehouse.landing.encoding import decoded, encoded, recoded
+from lakehouse.landing.lined import Lined, bounded, count, ended
 from lakehouse.landing.refusal import Unreadable
 
 UNFIT_JSON = "not JSON that can be read everywhere: NaN, too large a number, half a surrogate pair, or too deep"
@@ -80,6 +82,31 @@ def read_json(body: bytes, form: Json = JSON) -> pl.DataFrame:
         raise Unreadable(f"not JSON: {error}") from error
 
 
+def json_pieces(pieces: Iterator[bytes], form: Json | None) -> Iterator[pl.DataFrame]:
+    """An array's elements, or lines, a part at a time; a document is one record, and read at once."""
+    form, first = form or JSON, next(pieces, b"")
+    begin = next(recoded(iter([first]), form.encoding), b"").lstrip()
+    rest = chain([first], pieces)
+    if begin.startswith(b"["):
+        yield from in_parts(_elements_of(recoded(rest, form.encoding)))
+    elif _fault(begin.partition(b"\n")[0].decode(errors="replace"), True) is None:
+        yield from NDJSON.read_pieces(rest, form)
+    else:
+        yield read_json(joined(rest), form)
+
+
+def in_parts(records: Iterator[str]) -> Iterator[pl.DataFrame]:
+    """Records as they come, so many at once as make a piece."""
+    taken, size = list[str](), 0
+    for record in records:
+        taken.append(record)
+        size += len(record)
+        if size >= PIECE:
+            yield as_records(taken)
+            taken, size = [], 0
+    yield as_records(taken)
+
+
 def read_lines(body: bytes, form: Lines = LINES) -> pl.DataFrame:
     """Every line, blank ones too, so that a record's number is its line's."""
     lines = decoded(body, form.encoding).removesuffix("\n").split("\n")
@@ -124,6 +151,24 @@ def _elements(text: str) -> Iterator[str]:
         at = _past(text, end)
     if rest := text[at + 1 :].strip():
         yield rest
+
+
+def _elements_of(pieces: Iterator[bytes]) -> Iterator[str]:
+    """As `_elements`, of a text as it comes: an element is whole once something stands behind it."""
+    text, at = next(pieces).decode().lstrip(), 1
+    while True:
+        at = _past(text, at)
+        with suppress(ValueError, RecursionError):
+            _, end = DECODER.raw_decode(text, at)
+            if end < len(text):
+                yield text[at:end]
+                at = end
+                continue
+        piece = next(pieces, b"")
+        if not piece:
+            yield from _elements(f"[{text[at:].rstrip()}")
+            return
+        text, at = bounded(text[at:]) + piece.decode(), 0
 
 
 def _past(text: str, at: int) -> int:

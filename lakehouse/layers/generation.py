@@ -134,7 +134,7 @@ def _parts(bucket: Bucket, dataset: Dataset, one: Got, records: pl.DataFrame | N
         return (_sheets if is_workbook(body) else _members)(one.head, body, dataset.format)
     if content.rest is None:
         return [_told(one.head, read_content(content, dataset.format, budget))]
-    return [replace(_told(one.head, pl.DataFrame()), further=read_pieces(content, dataset.format, budget))]
+    return [replace(_told(one.head, pl.DataFrame()), further=read_pieces(content, dataset.format))]
 
 
 def _is_empty(head: Head) -> bool:

@@ -18,9 +18,10 @@ import polars as pl
 
 from lakehouse.dataset import Dataset
 from lakehouse.lake import Lake, Table
+from lakehouse.landing import folders
 from lakehouse.landing.readers import OWN
 from lakehouse.landing.undeclared import name_of, stand_in
-from lakehouse.layers import cleaned, folders, raw
+from lakehouse.layers import cleaned, raw
 from lakehouse.layers.columns import Ledger
 from lakehouse.layers.columns import columns as spelled
 from lakehouse.layers.folders import filled
