@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import warnings
 import zipfile
 from contextlib import suppress
 from dataclasses import replace
@@ -29,7 +30,7 @@ from lakehouse.dynamodb.items import to_row
 from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Conflict, Lake, Table, maintain, oblivion
 from lakehouse.lake.past import Forgotten, restore, resume
-from lakehouse.landing import inbox
+from lakehouse.landing import inbox, packing
 from lakehouse.landing.dead_letters import redrive
 from lakehouse.landing.documents import read_document
 from lakehouse.landing.erased import Erased, erased, remember, subject
@@ -325,12 +326,23 @@ def shut_in(**members: bytes) -> bytes:
     return body.getvalue().replace(b"shut", b"open")
 
 
+def linked(rows: pl.DataFrame) -> bytes:
+    """An archive with a link, of which raw has nothing but a refusal."""
+    body = io.BytesIO(tarred(a_csv=rows.write_csv().encode()))
+    with tarfile.open(fileobj=body, mode="a") as archive:
+        link = tarfile.TarInfo("b.csv")
+        link.type, link.linkname = tarfile.SYMTYPE, f"{ANN}.csv" if rows["id"][0] % 2 else "a.csv"
+        archive.addfile(link)
+    return body.getvalue()
+
+
 MADE = {
     "a.arrow": of_arrow,
     "a.avro": of_avro,
     "a.orc": of_orc,
     "a.xml": of_xml,
     "a.xlsx": of_excel,
+    "a.tar": linked,
     "shut.zip": shut,
 }
 EMPTIED = ("events/a.xlsx", "events/shut.zip", "letters/a.txt")
@@ -456,6 +468,7 @@ PART_REFUSED = {
     "events/member.zip": shut_in(a_csv=f"id,customer\n1,{ANN}\n2,{BOB}\n".encode(), c_csv=DOUBLED),
     "events/alone.zip": shut_in(a_csv=f"id,customer\n3,{ANN}\n".encode(), c_csv=DOUBLED),
     "events/book.zip": shut_in(a_csv=f"id,customer\n4,{ANN}\n".encode(), c_xlsx=workbook({"one": [["id"], [5]]})),
+    "events/shut.xlsx": workbook({"one": [["id", "customer"], [9, BOB]], "two": [["id", "id"], [1, f"to {ANN}"]]}),
     "events/sheet.xlsx": workbook({"one": [["id", "customer"], [6, ANN]], "two": [["id", "id"], [1, 2]]}),
 }
 
@@ -474,7 +487,27 @@ def test_a_file_of_which_raw_refused_a_part_that_is_others_is_left(road: Road) -
     assert {key: how.partition(":")[0] for key, how in done.items()} == told
     assert "1 members of it cannot be unpacked" in done["hers.zip"]
     assert leftovers(road, ANN) == [f"landing {key}" for key in sorted(PART_REFUSED)]
-    assert rows(road, "cleaned/events", "id", "customer") == [(2, BOB), (8, BOB)]
+    assert rows(road, "cleaned/events", "id", "customer") == [(2, BOB), (8, BOB), (9, BOB)]
+
+
+@pytest.mark.slow
+def test_what_unpacks_to_too_much_is_named_as_not_looked_into(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Superseded members count here, which nobody reads: so raw can have read what an erasure cannot."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Duplicate name")
+        for n in range(3):
+            archive.writestr("a.csv", f"id,customer\n{n},{ANN}\n" + " " * 400)
+    road.datasets = check([Dataset("events", "events/**", Event)])
+    monkeypatch.setattr(packing, "LIMIT", 1000)
+    land(road, {"events/a.zip": body.getvalue()})
+    carried(road)
+    assert rows(road, "cleaned/events", "id", "customer") == [(2, ANN)]
+    one = subject(road.lake, "customer", ANN)
+    found = {f.what: (f.place.rpartition("/")[2], f.count, f.how) for f in plan(site(road), one)}
+    assert found["versions"] == ("a.zip", 1, "not looked into: unpacks to more than 1,000 bytes")
+    erase(site(road), one)
+    assert leftovers(road, ANN) == ["landing events/a.zip"]
 
 
 def die(road: Road, passage: int) -> int:

@@ -34,7 +34,7 @@ from lakehouse.landing.markup import cut_xml, read_xml
 from lakehouse.landing.objects import Bucket, Identity
 from lakehouse.landing.readers import Reader, Unreadable, chosen, records
 from lakehouse.landing.records import cut_json, cut_lines, cut_ndjson, read_json, read_lines, read_ndjson
-from lakehouse.landing.workbook import is_workbook, sheets
+from lakehouse.landing.workbook import cell_texts, is_workbook, sheets
 
 CUTTERS: dict[Reader, Callable[..., bytes]] = {
     read_csv: cut_csv,
@@ -63,7 +63,7 @@ class Rest:
 
     `gone`: how many records are to go, `others`: how many are not; what no reader takes counts as one. `whole`:
     why these go with them nevertheless. `lost`: the members that nobody could keep, closed ones, or need not, the
-    subject's alone. `left`: though there is no body, it is to stay as it is.
+    subject's alone. `left`: though there is no body, it is to stay as it is. `blind`: why it was not looked into.
     """
 
     body: bytes | None
@@ -72,6 +72,7 @@ class Rest:
     others: int = 0
     lost: Collection[str] = ()
     left: bool = False
+    blind: str = ""
 
 
 def _zstd(body: bytes) -> bytes:
@@ -95,8 +96,16 @@ def excised(bucket: Bucket, dataset: Dataset, found: Identity, body: bytes, eras
     elif dataset.reader:
         rest = _document(partial(dataset.reader, bucket, found, body), body, erased, judge)
     else:
-        rest = _without(found.key, body, dataset.format, erased, judge, packing.Budget())
+        rest = _looked(found.key, body, dataset.format, erased, judge)
     return _named(rest, "it is named after the subject") if erased.says(found.key) else rest
+
+
+def _looked(key: str, body: bytes, form: Format | None, erased: Erased, judge: Judge) -> Rest:
+    try:
+        return _without(key, body, form, erased, judge, packing.Budget())
+    except packing.Overrun as error:
+        rest = _unread(body, erased)
+        return rest if rest.gone else replace(rest, blind=str(error))
 
 
 def _named(rest: Rest, whole: str) -> Rest:
@@ -129,11 +138,13 @@ def _without(
         content = unwrapped(key, body, budget)
         plain = content.whole()
         if packing.is_archive(plain) and is_workbook(plain):
-            rest = _sheets(plain, form, judge)
+            rest = _sheets(plain, form, erased, judge)
         elif packing.is_archive(plain):
             rest = _members(plain, form, erased, judge, budget)
         else:
             rest = _records(content.suffix, plain, form, judge, budget)
+    except packing.Overrun:
+        raise
     except (Unreadable, MemoryError):
         return _unread(body, erased)
     if not rest.gone:
@@ -173,11 +184,14 @@ def _anew(reader: Reader, form: Format | None, args: tuple[Any, ...], told: pl.D
         return None
 
 
-def _sheets(body: bytes, form: Format | None, judge: Judge) -> Rest:
+def _sheets(body: bytes, form: Format | None, erased: Erased, judge: Judge) -> Rest:
+    """Of a sheet that cannot be read nobody knows whose its records are: it counts as one of others'."""
     told = [rows for _, rows in sheets(body, packing.Budget(), form if isinstance(form, Excel) else Excel())]
     judged = [judge(rows, ()) for rows in told if not isinstance(rows, Unreadable)]
     gone = sum(int(those.sum()) for those in judged)
-    others = sum(map(len, judged)) - gone + len(told) - len(judged)
+    refused = len(told) - len(judged)
+    others = sum(map(len, judged)) - gone + refused
+    gone = gone or int(refused > 0 and any(erased.says(text) for text in cell_texts(body)))
     whole = "a workbook is kept or goes as one"
     return Rest(None, gone, whole, others) if gone else Rest(body, others=others)
 
@@ -194,9 +208,13 @@ def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, bud
         before = found.pop(name, None)
         past += before.gone if isinstance(before, Rest) else 0
         assert content is not None
-        found[name] = (
-            content if isinstance(content, Unreadable) else _member(name, content, form, erased, judge, budget)
-        )
+        if isinstance(content, packing.Hollow):
+            says = erased.says(name) or erased.says(str(content))
+            found[name] = _named(Rest(b""), "a link is named after the subject") if says else Rest(b"")
+        elif isinstance(content, Unreadable):
+            found[name] = content
+        else:
+            found[name] = _member(name, content, form, erased, judge, budget)
     rests = {name: rest for name, rest in found.items() if isinstance(rest, Rest)}
     gone = past + sum(rest.gone for rest in rests.values())
     others = sum(rest.others for name, rest in rests.items() if not ignorable(name))

@@ -6,11 +6,13 @@ import bz2
 import gzip
 import io
 import lzma
+import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 
 from lakehouse.landing.refusal import Unreadable
@@ -27,6 +29,9 @@ ARCHIVE = f"(?s)^(.*?){INSIDE}"
 """The archive's key in such a name."""
 MAGIC = {".gz": b"\x1f\x8b\x08", ".zst": b"\x28\xb5\x2f\xfd", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\x00"}
 ALIASES = {".tgz": (".tar", ".gz"), ".tbz2": (".tar", ".bz2"), ".txz": (".tar", ".xz"), ".tzst": (".tar", ".zst")}
+TARGET = 4096
+"""Bytes of what a link names that are told."""
+NOT_FOLLOWED = "a link to {}, which is not followed"
 FAULTS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 ARCHIVE_FAULTS = (*FAULTS, zipfile.BadZipFile, tarfile.TarError, RuntimeError, NotImplementedError)
 Member = bytes | Unreadable | None
@@ -35,6 +40,10 @@ Member = bytes | Unreadable | None
 
 class Overrun(Unreadable):
     """The object unpacks to more than `LIMIT`: it is refused whole, whichever of its members was too much."""
+
+
+class Hollow(Unreadable):
+    """A member without content of its own: a link, whose target may lie anywhere, or a device."""
 
 
 @dataclass
@@ -142,14 +151,28 @@ def members(body: bytes, budget: Budget, superseded: bool = False) -> Iterator[t
 def _zipped(body: bytes, budget: Budget, superseded: bool) -> Iterator[tuple[str, Member]]:
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         files = [(one.filename, one) for one in archive.infolist() if not one.is_dir()]
-        yield from _opened(files, archive.open, budget, superseded)
+        yield from _opened(files, partial(_of_zip, archive), budget, superseded)
+
+
+def _of_zip(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> IO[bytes]:
+    stream = archive.open(one)
+    if not stat.S_ISLNK(one.external_attr >> 16):
+        return stream
+    with stream:
+        raise Hollow(NOT_FOLLOWED.format(stream.read(TARGET).decode(errors="replace")))
 
 
 def _tarred(body: bytes, budget: Budget, superseded: bool) -> Iterator[tuple[str, Member]]:
     with tarfile.open(fileobj=io.BytesIO(body), mode="r:") as archive:
-        files = [(one.name, one) for one in archive if one.isfile()]
+        files = [(one.name, one) for one in archive if not one.isdir()]
         _check_end(body, archive.offset)
-        yield from _opened(files, archive.extractfile, budget, superseded)
+        yield from _opened(files, partial(_of_tar, archive), budget, superseded)
+
+
+def _of_tar(archive: tarfile.TarFile, one: tarfile.TarInfo) -> Any:
+    if one.isfile():
+        return archive.extractfile(one)
+    raise Hollow(NOT_FOLLOWED.format(one.linkname) if one.linkname else "neither a file nor a link")
 
 
 def _check_end(body: bytes, at: int) -> None:
@@ -172,6 +195,9 @@ def _opened(
         try:
             with read(file) as stream:
                 found = budget.take(stream)
+        except Hollow as error:
+            yield name, error
+            continue
         except ARCHIVE_FAULTS as error:
             yield name, Unreadable(f"a member that cannot be unpacked: {error}")
             continue

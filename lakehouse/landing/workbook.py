@@ -26,6 +26,8 @@ CELL = 32
 """Bytes that a cell takes in the library that reads it, an empty one between others too."""
 PART, BOOK = "[Content_Types].xml", "xl/workbook.xml"
 PLACE = re.compile("([A-Z]+)([0-9]+)", re.IGNORECASE)
+CELLS = [f"{{*}}{name}" for name in ("si", "is", "v")]
+"""The elements that are a cell's text: shared, its own, or a value."""
 TIME_OF_DAY = r"^1899-12-3[01] ([0-9:.]{8,})$"
 """The day on which a mere time of day stands."""
 ERRORS = {
@@ -73,6 +75,17 @@ def sheets(body: bytes, budget: Budget, form: Excel = AS_IT_COMES) -> Iterator[S
         rows = _read(partial(_rows, book, name, form))
         budget.spend(0 if isinstance(rows, Unreadable) else int(rows.estimated_size()))
         yield name, rows
+
+
+def cell_texts(body: bytes) -> Iterator[str]:
+    """What stands in the cells of a workbook that `sheets` has opened, those of refused sheets, too."""
+    from lxml import etree
+
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        for part in archive.namelist():
+            if part.endswith(".xml"):
+                tree = etree.fromstring(archive.read(part), etree.XMLParser(**SAFE))
+                yield from ("".join(cell.itertext()) for cell in tree.iter(*CELLS))
 
 
 def _read(work: Callable[[], T]) -> T | Unreadable:

@@ -244,7 +244,7 @@ def _told(site: Site, which: Version, rest: Rest | None, erased: Erased) -> Find
     if rest is None:
         return Find(place, "versions", 1, "not looked into: S3 withholds it")
     if not rest.gone:
-        return None
+        return Find(place, "versions", 1, f"not looked into: {rest.blind}") if rest.blind else None
     if rest.left:
         told = f"raw has not read all of the {rest.others:,} records of others"
         how = f"left: {rest.whole}; {told}: have it read and erase again, or delete it"

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import io
+import stat
 import tarfile
 import warnings
 import zipfile
@@ -144,6 +145,42 @@ def test_one_bad_member_is_refused_alone(road: Road) -> None:
         state, _, _, said = told[f"{KEY}!/{name}"]
         assert state == "refused"
         assert reason in str(said)
+
+
+def with_links(files: Mapping[str, bytes], links: Mapping[str, tuple[bytes, str]]) -> bytes:
+    """A tar of files, and of members of another kind, with what they name."""
+    body = io.BytesIO(tarred(files))
+    with tarfile.open(fileobj=body, mode="a") as archive:
+        for name, (kind, target) in links.items():
+            told = tarfile.TarInfo(name)
+            told.type, told.linkname = kind, target
+            archive.addfile(told)
+    return body.getvalue()
+
+
+def zipped_link(files: Mapping[str, bytes], name: str, target: str) -> bytes:
+    body = io.BytesIO(zipped(files))
+    with zipfile.ZipFile(body, "a") as archive:
+        link = zipfile.ZipInfo(name)
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, target)
+    return body.getvalue()
+
+
+def test_a_link_in_an_archive_is_refused_with_what_it_names(road: Road) -> None:
+    road = wide(road)
+    links = {"hard.csv": (tarfile.LNKTYPE, "1.csv"), "soft.csv": (tarfile.SYMTYPE, "/etc/passwd"),
+             "pipe.csv": (tarfile.FIFOTYPE, ""), "folder": (tarfile.DIRTYPE, "")}  # fmt: skip
+    take(road, with_links({"1.csv": ONE}, links), "flights/a.tar")
+    take(road, zipped_link({"2.csv": TWO}, "soft.csv", "2.csv"))
+    assert flights(road) == {1, 2, 3}
+    refused = {key: reason for key, (state, _, _, reason) in heads(road).items() if state == "refused"}
+    assert refused == {
+        "flights/a.tar!/hard.csv": "a link to 1.csv, which is not followed",
+        "flights/a.tar!/soft.csv": "a link to /etc/passwd, which is not followed",
+        "flights/a.tar!/pipe.csv": "neither a file nor a link",
+        f"{KEY}!/soft.csv": "a link to 2.csv, which is not followed",
+    }
 
 
 @pytest.mark.parametrize("what", ["flights", f"{KEY}!/3.pdf", f"{KEY}!/1.csv#3"])
