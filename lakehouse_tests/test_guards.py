@@ -500,9 +500,31 @@ MUTATIONS = [
         f"{TYPED}::an_avro_block_that_tells_of_more_or_fewer_records_than_it_has_is_refused[2]",
     ),
     swap(
+        "an element that goes on in the next piece is taken for whole",
+        "landing/records.py",
+        "if end < len(text):",
+        "if True:",
+        f"{PIECES}::an_array_read_in_pieces_gives_what_it_gives_whole",
+    ),
+    swap(
+        "a link in a tar is passed over",
+        "landing/packing.py",
+        "for one in archive if not one.isdir()]",
+        "for one in archive if one.isfile()]",
+        "landing/test_archives.py::a_link_in_an_archive_is_refused_with_what_it_names",
+    ),
+    swap(
+        "a folder is a new column to every mode",
+        "layers/cleaned.py",
+        'further=dataset.schema_evolution == "add",',
+        "further=True,",
+        f"{EVOLUTION}::the_order_of_arrival_decides_nothing"
+        "[partition columns: they are no new columns to the other modes]",
+    ),
+    swap(
         "what follows the end of an Arrow stream is passed over",
         "landing/columnar.py",
-        "if source.tell() < len(body):",
+        "if source.tell() < source.size():",
         "if False:",
         f"{TYPED}::what_is_cut_or_not_what_it_says_is_refused[a.arrows--form7-ends 4 bytes before its object]",
     ),
@@ -1196,7 +1218,7 @@ MUTATIONS = [
     swap(
         "a record ends where a piece does",
         "landing/lined.py",
-        "left = _bounded(self.open(records, kind))",
+        "left = bounded(self.open(records, kind))",
         'left = b""',
         f"{PIECES}::a_file_read_in_pieces_gives_what_it_gives_whole",
     ),

@@ -1,16 +1,24 @@
 """What became of every record: the counts agree, and say so when a table was tampered with."""
 
 import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from lakehouse.cli import main
 from lakehouse.dataset import Dataset
 from lakehouse.layers import balance, cleaned, ingest, raw
 from lakehouse.layers.portion import Portion
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import land
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def early(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -35,6 +43,49 @@ def test_records_that_clean_drops_are_counted(flown: Road) -> None:
     second = counts(flown)["flights/2.csv"]
     assert (second["_read"], second["_fit"], second["_refused"], second["_dropped"]) == (3, 1, 1, 1)
     assert balance.unbalanced(flown.lake, flown.datasets["flights"]).is_empty()
+
+
+def documented(road: Road) -> list[list[dict[str, Any]]]:
+    """What the queries of the docs answer on the command line."""
+    queries = re.findall(r"```sql\n(.*?)```", (DOCS / "quarantine.md").read_text(), re.DOTALL)
+    place = {"LAKEHOUSE_LAKE": road.lake.root}
+    told = [CliRunner().invoke(main, ["sql", query, "--json"], env=place) for query in queries]
+    assert {one.exit_code for one in told} == {0}, told[0].output
+    return [json.loads(one.output) for one in told]
+
+
+@pytest.mark.parametrize("dropping", [True, False])
+def test_where_each_record_is_can_be_asked_by_the_queries_of_the_docs(road: Road, dropping: bool) -> None:
+    clean = early if dropping else None
+    flights = dataclasses.replace(road.datasets["flights"], clean=clean, on_delete="retract")
+    road.datasets["flights"] = flights
+    land(road, sample.FILES | {"flights/3.csv": sample.flights(("AA", 9, 9))})
+    road.announce(*sample.FILES, "flights/3.csv")
+    road.hops()
+    land(road, {"flights/1.csv": sample.flights(("AA", 1, 6))})
+    road.bucket.client.delete_object(Bucket=road.bucket.name, Key="flights/3.csv")
+    road.announce("flights/1.csv", "flights/3.csv")
+    road.hops()
+    land(road, {"flights/0.csv": sample.flights(("UA", 2, 41))})
+    road.announce("flights/0.csv")
+    road.hops()
+    totals, places = documented(road)
+    left_out = "overtaken or dropped"
+    assert {row.pop("_object"): (*row.values(),) for row in totals} == {
+        "flights/0.csv": (1, 1, 0, 0, 0),
+        "flights/1.csv": (1, 1, 0, 0, 0),
+        "flights/2.csv": (3, 0, 1, 1, 1) if dropping else (3, 1, 1, 1, 0),
+    }
+    assert {(r["_object"][-5], r["_generation"], r["_record"]): r["place"] for r in places} == {
+        ("0", 1, 1): "kept",
+        ("1", 1, 1): "superseded",
+        ("1", 1, 2): "superseded",
+        ("1", 2, 1): "kept",
+        ("2", 1, 1): left_out if dropping else "kept",
+        ("2", 1, 2): left_out if dropping else "overtaken",
+        ("2", 1, 3): "refused: arr_delay|dtype",
+        ("3", 1, 1): "superseded",
+    }
 
 
 @pytest.mark.parametrize("layer", ["cleaned", "quarantine", "raw"])
