@@ -1,19 +1,23 @@
 """Each member of a zip or tar is an object of its own, whose life follows the archive's."""
 
 import dataclasses
+import ensurepip
 import gzip
 import io
 import stat
+import sysconfig
 import tarfile
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.landing import packing
+from lakehouse.landing.events import ignorable
 from lakehouse.landing.reconcile import reconcile
 from lakehouse.landing.refusal import Unreadable
 from lakehouse.layers import balance, raw, refused
@@ -21,6 +25,7 @@ from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_road import check, land
 
+PACKAGES = Path(sysconfig.get_paths()["purelib"])
 KEY = "flights/a.zip"
 ONE, TWO = sample.flights(("AA", 1, 5), ("UA", 2, 20)), sample.flights(("DL", 3, 7))
 
@@ -181,6 +186,29 @@ def test_a_link_in_an_archive_is_refused_with_what_it_names(road: Road) -> None:
         "flights/a.tar!/pipe.csv": "neither a file nor a link",
         f"{KEY}!/soft.csv": "a link to 2.csv, which is not followed",
     }
+
+
+ZONES = PACKAGES / "dateutil" / "zoneinfo" / "dateutil-zoneinfo.tar.gz"
+WHEEL = next((Path(ensurepip.__file__).parent / "_bundled").glob("*.whl"))
+
+
+def test_each_member_of_archives_that_others_made_is_accounted_for(road: Road) -> None:
+    """Time zones, many of them links to others, and a wheel of Python's own."""
+    road = wide(road)
+    take(road, ZONES.read_bytes(), "flights/zones.tar.gz")
+    take(road, WHEEL.read_bytes(), "flights/wheel.whl")
+    told = heads(road)
+    with tarfile.open(ZONES) as archive, zipfile.ZipFile(WHEEL) as wheel:
+        links = {f"flights/zones.tar.gz!/{one.name}" for one in archive if one.islnk()}
+        members = {f"flights/zones.tar.gz!/{one.name}" for one in archive if not one.isdir()}
+        members |= {f"flights/wheel.whl!/{name}" for name in wheel.namelist() if not ignorable(name)}
+        aside = sum(bool(ignorable(name)) for name in wheel.namelist())
+    assert len(links) > 100
+    assert told.keys() == {"flights/zones.tar.gz", "flights/wheel.whl", *members}
+    assert {key for key, (_, _, _, reason) in told.items() if "not followed" in str(reason)} == links
+    assert {told[key][0] for key in told if key.endswith((".txt", ".json"))} == {"read"}
+    assert told["flights/wheel.whl"][3] == f"{aside} hidden or temporary members left aside"
+    assert balance.unbalanced(road.lake, road.datasets["flights"]).is_empty()
 
 
 @pytest.mark.parametrize("what", ["flights", f"{KEY}!/3.pdf", f"{KEY}!/1.csv#3"])

@@ -1,12 +1,15 @@
 """Documents down the whole road: one row an object, what it says, an item an application reads."""
 
 import json
+import struct
+import sysconfig
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import vl_convert
 from botocore.exceptions import ClientError
 
 from lakehouse.dynamodb.items import to_row
@@ -18,6 +21,7 @@ from lakehouse.layers.lag import lagging
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.landing import files
 
+PACKAGES = Path(sysconfig.get_paths()["purelib"])
 LANDED = {
     "documents/note.pdf": files.pdf("Hello there", "second page", title="A note"),
     "documents/deep/down/picture": files.image("PNG", 30, 20),
@@ -46,6 +50,40 @@ def rows(road: Road, name: str) -> dict[str, dict[str, Any]]:
     if "_part" in found.columns:
         found = found.filter(pl.col("_part") == "row")
     return {row["_object"]: row for row in found.to_dicts()}
+
+
+PICTURES = [*(PACKAGES / "networkx").rglob("*.png"), *(PACKAGES / "werkzeug").rglob("*.png")]
+PAGES = [PACKAGES / "dagster_webserver" / "webapp" / "build" / name for name in ("404.html", "index.html")]
+
+
+def chart() -> bytes:
+    spec = {"mark": "bar", "title": "Late flights", "data": {"values": [{"hour": 7}]}}
+    return bytes(vl_convert.vegalite_to_pdf({**spec, "encoding": {"x": {"field": "hour"}}}))
+
+
+def test_documents_that_others_made_say_what_they_are(road: Road) -> None:
+    """Pictures and pages that packages ship, and a PDF by the library that draws the charts."""
+    road.datasets = {"documents": road.datasets["documents"]}
+    made = {f"documents/{n}": path for n, path in enumerate([*PICTURES, *PAGES])}
+    for key, path in made.items():
+        road.bucket.put(key, path.read_bytes())
+    road.bucket.put("documents/chart", chart())
+    road.announce("documents/chart", *made)
+    road.hops()
+    held = rows(road, "cleaned/documents")
+    assert held.keys() == {"documents/chart", *made}
+    for key, path in made.items():
+        one = held[key]
+        if path in PICTURES:
+            assert (one["width"], one["height"]) == struct.unpack(">II", path.read_bytes()[16:24])
+            assert one["media_type"] == "image/png"
+        else:
+            assert one["media_type"] == "text/html"
+            assert one["size"] == path.stat().st_size
+    drawn = held["documents/chart"]
+    assert (drawn["media_type"], drawn["pages"]) == ("application/pdf", 1)
+    assert "Late flights" in drawn["text"]
+    assert held[next(k for k, p in made.items() if p == PAGES[-1])]["title"] == "Dagster"
 
 
 def test_raw_has_a_row_an_object_with_its_bytes(documented: Road) -> None:
