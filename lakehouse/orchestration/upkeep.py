@@ -19,6 +19,7 @@ from lakehouse.orchestration.assets import OWNERS, checked
 from lakehouse.orchestration.daily import RUNNING
 from lakehouse.orchestration.metadata import table_of
 from lakehouse.orchestration.resources import LakehouseResource
+from lakehouse.orchestration.runless import forget_runless
 
 DEAD_LETTERS = ["landing", "dead_letters"]
 PAGE = 1000
@@ -101,6 +102,7 @@ def _maintenance(datasets: dict[str, Dataset], models: dict[str, Model]) -> dg.J
         counts = retention.sweep(lakehouse.lake, lakehouse.bucket, datasets, settings)
         if keep := settings.run_retention:
             counts["runs"] = forget(context.instance, keep)
+            counts["events without a run"] = forget_runless(context.instance, keep)
         retired = retire(lakehouse.lake, pinned_ids(lakehouse.lake, models))
         counts |= {f"{name}, replaced": files for name, files in retired.items()}
         context.add_output_metadata({name: count for name, count in counts.items()})

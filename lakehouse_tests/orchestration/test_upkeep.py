@@ -1,6 +1,7 @@
 """What happens by the clock: dead letters, reconcile, maintenance, and the forgetting of runs."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from lakehouse.landing import inbox
 from lakehouse.layers.tables import names
 from lakehouse.ml.tables import names as learned
 from lakehouse.orchestration import upkeep
+from lakehouse.orchestration.runless import forget_runless
 from lakehouse.orchestration.upkeep import forget
 from lakehouse.settings import SettingError, Settings
 from lakehouse_tests import sample
@@ -116,6 +118,35 @@ def test_more_runs_than_a_page_are_forgotten_in_one_call(house: Road, monkeypatc
         runs = [ran("dead_letters", instance).run_id for _ in range(5)]
         assert forget(instance, timedelta(0)) == 4
         assert [one.run_id for one in instance.get_runs()] == runs[-1:]
+
+
+@pytest.mark.parametrize("made", [dg.DagsterInstance.ephemeral, dg.DagsterInstance.local_temp])
+def test_old_events_without_a_run_are_forgotten_but_for_the_latest_of_each_asset(
+    house: Road, made: Callable[[], dg.DagsterInstance]
+) -> None:
+    with made() as instance:
+        for number in range(5):
+            for asset in ("one", "other"):
+                told = dg.AssetMaterialization(asset, metadata={"number": number}, tags={"some": "tag"})
+                instance.report_runless_asset_event(told)
+        runs = [ran("dead_letters", instance).run_id for _ in range(3)]
+        assert forget_runless(instance, timedelta(days=1)) == 0
+        time.sleep(0.01)
+        assert forget_runless(instance, timedelta(0)) == 8 + 2
+        assert forget_runless(instance, timedelta(0)) == 0
+        for asset in ("one", "other"):
+            (left,) = instance.fetch_materializations(dg.AssetKey(asset), limit=10).records
+            assert left.asset_materialization
+            assert left.asset_materialization.metadata["number"].value == 4
+            latest = instance.get_latest_materialization_event(dg.AssetKey(asset))
+            assert latest
+            assert latest.asset_materialization == left.asset_materialization
+        assert [e.run_id for e in instance.all_logs("") if e.run_id] == []
+        assert len(instance.all_logs("")) == 2
+        assert all(instance.all_logs(run) for run in runs)
+        check = dg.AssetCheckKey(dg.AssetKey(["landing", "dead_letters"]), "empty")
+        (stands,) = instance.event_log_storage.get_asset_check_execution_history(check, limit=10)
+        assert stands.run_id == runs[-1]
 
 
 def test_a_retention_is_a_number_of_days() -> None:
