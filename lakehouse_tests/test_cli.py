@@ -87,6 +87,20 @@ def test_bytes_are_written_in_base64_and_what_csv_has_no_word_for_is_told(lake: 
     assert told == ["Error: CSV format does not support nested data", "Hint: take --format json or parquet"]
 
 
+def test_bytes_within_structures_are_written_in_base64_too(lake: Lake) -> None:
+    kinds = {
+        "few": pl.List(pl.Binary),
+        "at": pl.Struct({"x": pl.Struct({"y": pl.List(pl.Binary)}), "z": pl.Int64}),
+    }
+    told = [{"few": [b"\xff", None], "at": {"x": {"y": [b"a"]}, "z": 1}}, {"few": None, "at": None}]
+    rows = pl.DataFrame(told, schema=kinds)
+    lake.ensure("cleaned/documents", rows.schema).append(rows)
+    assert answer("select * from cleaned.documents") == [
+        {"few": ["/w==", None], "at": {"x": {"y": ["YQ=="]}, "z": 1}},
+        {"few": None, "at": None},
+    ]
+
+
 def test_sql_from_a_pipe_is_read_from_there(lake: Lake) -> None:
     query = "select carrier\nfrom cleaned.airlines\nwhere carrier = 'UA';\n"
     assert CliRunner().invoke(main, ["sql", "--format", "csv"], input=query).output == "carrier\nUA\n"

@@ -130,8 +130,24 @@ def sql(query: str | None, shape: str) -> None:
     elif shape == "parquet":
         result.write_parquet(sys.stdout.buffer)
     else:
-        spelled = result.with_columns(pl.col(pl.Binary).bin.encode("base64"))
+        spelled = result.select(_spelled(pl.col(name), kind) for name, kind in result.schema.items())
         click.echo(_written(spelled, shape), nl=shape == "json")
+
+
+def _spelled(values: Any, kind: Any) -> Any:
+    """The values with bytes in base64, at whatever depth: neither CSV nor JSON has a word for them."""
+    import polars as pl
+
+    match kind:
+        case pl.Binary():
+            return values.bin.encode("base64")
+        case pl.List(inner=inner):
+            return values.list.eval(_spelled(pl.element(), inner))
+        case pl.Array(inner=inner):
+            return values.arr.to_list().list.eval(_spelled(pl.element(), inner))
+        case pl.Struct(fields=fields):
+            return values.struct.with_fields(_spelled(pl.field(f.name), f.dtype) for f in fields)
+    return values
 
 
 def _written(rows: Any, shape: str) -> str:
