@@ -1,9 +1,11 @@
 """A table is put back, and what depends on it follows."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,12 +13,16 @@ from typing import Any
 import polars as pl
 import pytest
 
+from lakehouse.dynamodb.sync import verify
 from lakehouse.lake import Conflict, Table
-from lakehouse.lake.past import Forgotten, no_marks, restore, resume
+from lakehouse.lake.past import Forgotten, as_of, no_marks, restore, resume
+from lakehouse.lake.paths import retire
 from lakehouse.layers import balance, cleaned, raw
+from lakehouse.layers.backfill import backfill
 from lakehouse.layers.lag import lagging
 from lakehouse.layers.serving import disagreement, serve
 from lakehouse.layers.tables import names, sources
+from lakehouse.query import ask
 from lakehouse_tests import sample
 from lakehouse_tests.conftest import Road
 from lakehouse_tests.test_retention import forget
@@ -65,6 +71,38 @@ def put_back(road: Road, name: str, version: int, *, hold: bool = False) -> int:
 
 
 TABLES = [f"{layer}/flights" for layer in ("raw", "cleaned", "quarantine", "balance", "history")]
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_a_table_is_read_and_put_back_as_of_a_time_before_a_backfill(road: Road, hold: bool) -> None:
+    """By its time it lies at another path, which is kept as long as any past is."""
+    _, held, _ = two_days(road)
+    when = table(road, "cleaned/flights").committed_at
+    late, dataset = rows(road, "cleaned/flights"), road.datasets["flights"]
+    assert not late.equals(held["cleaned/flights"])
+    time.sleep(0.01)
+    early = replace(dataset, clean=lambda flights: flights.filter(pl.col("carrier") == "AA"))
+    for _ in range(2):
+        backfill(road.lake, early)
+    road.datasets["flights"] = early
+    road.hops()
+    now = rows(road, "cleaned/flights")
+    assert len(now) < len(late)
+    told = ask(road.lake, road.datasets, f'select * from "cleaned.flights@{when.isoformat()}"')
+    assert told.select(sorted(told.columns)).sort(sorted(told.columns)).equals(late)
+    restore(road.lake, "cleaned/flights", when, ["raw/flights"], hold=hold)
+    assert rows(road, "cleaned/flights").equals(late)
+    assert table(road, "cleaned/flights").held == hold
+    road.hops()
+    assert rows(road, "cleaned/flights").equals(late if hold else now)
+    assert verify(road.lake, road.servings()[0], road.items(road.servings()[0])) == []
+    assert retire(replace(road.lake, paths=None)) == {}
+    for number in (0, 1):
+        shutil.rmtree(road.lake.place("cleaned/flights", number))
+    with pytest.raises(Forgotten, match="lay at another path"):
+        as_of(road.lake, "cleaned/flights", when)
+
+
 LIKE = [pytest.param(name, marks=pytest.mark.slow) for name in (*TABLES[2:], "tally/carrier_punctuality")]
 
 

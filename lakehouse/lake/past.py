@@ -10,7 +10,7 @@ import polars as pl
 from deltalake.exceptions import DeltaError
 
 from lakehouse.lake.race import again
-from lakehouse.lake.table import BUILT, HELD, SHARED, Cursor, Lake, Table
+from lakehouse.lake.table import BUILT, HELD, POINTERS, SHARED, Cursor, Lake, Table
 
 Marks = Callable[[Table, Table], Mapping[str, int]]
 
@@ -28,8 +28,15 @@ def moment(text: str) -> int | datetime:
 
 
 def as_of(lake: Lake, name: str, when: int | datetime) -> Table | None:
-    """The table as it stood, None if nobody has made it. Raises `Forgotten`."""
-    table = lake.open(name)
+    """The table as it stood, None if nobody has made it. Raises `Forgotten`.
+
+    A version is one of the path where the table lies; at a time it may have lain at another.
+    """
+    number = lake.numbers().get(name, 0)
+    then = number if isinstance(when, int) else min(number, _path_at(lake, name, when))
+    table = lake.at(name, then)
+    if table is None and then < number:
+        raise Forgotten(f"{name} lay at another path at {when}, before a backfill, and retention has removed that")
     if table is None:
         return None
     version = when if isinstance(when, int) else _version_at(table, when)
@@ -40,6 +47,20 @@ def as_of(lake: Lake, name: str, when: int | datetime) -> Table | None:
         kept = "retention has removed it" if version < newest else f"its newest version is {newest}"
         raise Forgotten(f"{name} has no version {version}: {kept}") from error
     return table
+
+
+def _path_at(lake: Lake, name: str, when: datetime) -> int:
+    """The number of the path where a table lay at a time."""
+    pointers = lake.at(POINTERS, 0)
+    if pointers is None or when < _made_at(pointers):
+        return 0
+    pointers.delta.load_as_version(_version_at(pointers, when))
+    found = pointers.scan().filter(pl.col("table") == name).collect()
+    return int(found["number"][0]) if len(found) else 0
+
+
+def _made_at(table: Table) -> datetime:
+    return datetime.fromtimestamp(table.delta.metadata().created_time / 1000, UTC)
 
 
 def _version_at(table: Table, when: datetime) -> int:
@@ -78,6 +99,8 @@ def restore(
 
 
 def _put_back(now: Table, past: Table, sources: Iterable[str], marks: Marks, hold: bool) -> int:
+    if past.id != now.id:
+        return _brought(now, past, sources, hold)
     if past.version == now.version:
         return now.version if hold == now.held else now.append(pl.DataFrame(), marks={HELD: int(hold)})
     told = {**marks(now, past)}
@@ -94,6 +117,14 @@ def _put_back(now: Table, past: Table, sources: Iterable[str], marks: Marks, hol
         if "missing file" not in str(error):
             raise
         raise Forgotten(f"{now.name} at {past.version}: retention has removed files of it") from error
+
+
+def _brought(now: Table, past: Table, sources: Iterable[str], hold: bool) -> int:
+    """Write what stood at another path into the table as it lies now."""
+    if hold != now.held:
+        now.append(pl.DataFrame(), marks={HELD: int(hold)})
+    cursors = [_back(cursor, past) for s in sources if (cursor := now.cursor(s))]
+    return now.overwrite(past.scan().collect(), cursors, past.partitions)
 
 
 def _back(cursor: Cursor, past: Table) -> Cursor:
