@@ -71,8 +71,9 @@ def _tracked(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     known = none if taken.whole else held.join(spans, on=RECORD[:2], how="semi")
     known = known.join(rows.select(RECORD).collect(), on=RECORD, how="semi")  # an erasure takes rows out of raw
     fresh = spans.join(known, on=RECORD[:2], how="anti")
+    known = known.drop("_ended")
     new = storable(split(dataset, rows.join(fresh.lazy(), on=RECORD[:2], how="semi").collect()).good)
-    mine = _ended(dataset, pl.concat([known.drop("_ended"), new]), spans)
+    mine = _ended(dataset, pl.concat([known, new.select(known.columns)]), spans)
     scope = pl.concat([held.select(dataset.keys), mine.select(dataset.keys)]).unique()
     believed = pl.col("_object").is_in(taken.past) if taken.whole else ~taken.held()
     rest = _like(none, stood.join(scope.lazy(), on=dataset.keys, how="semi").filter(believed))

@@ -1,7 +1,9 @@
 """Every version of every key, and the time for which it stood."""
 
+import io
 import itertools
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -75,6 +77,36 @@ def test_at_every_moment_the_newest_record_that_has_begun_and_not_ended_stands(f
     assert set(table["_record"]) == set(range(len(told)))
     assert (stood["is_current"] == stood["valid_to"].is_null()).all()
     assert not table.select("_record", "valid_from").is_duplicated().any()
+
+
+@pytest.mark.parametrize("mode", ["add", "rescue"])
+def test_columns_beyond_the_contract_are_no_part_of_a_history(road: Road, mode: Any) -> None:
+    """Whether a file, a folder or a value that does not fit brings them, with the first file or a later one."""
+    prices = replace(PRICES, landing="prices/**", schema_evolution=mode)
+    road.datasets = check([prices])
+    typed = io.BytesIO()
+    pl.DataFrame(
+        {"thing": ["milk"], "since": [day(1)], "price": [2], "shop": ["x"], "until": ["?"]}
+    ).write_parquet(typed)
+    odd = io.BytesIO()
+    pl.DataFrame({"thing": ["milk"], "since": ["soon"], "price": [5]}).write_parquet(odd)
+    files = {
+        "prices/shop=y/1.csv": f"{HEAD}milk,{day(0).isoformat()},1\n".encode(),
+        "prices/2.parquet": typed.getvalue(),
+        "prices/3.csv": f"{HEAD}milk,{day(2).isoformat()},3\n".encode(),
+        "prices/4.parquet": odd.getvalue(),
+    }
+    for key, body in files.items():
+        land(road, {key: body})
+        road.announce(key)
+        road.hops()
+    table = road.lake.open("history/prices")
+    assert table is not None
+    assert sorted(table.scan().select("price").collect()["price"]) == [1, 2, 3, 5]
+    found = history.disagreement(road.lake, prices)
+    assert found is not None
+    assert found.is_empty()
+    assert lagging(road.lake, road.datasets, road.items) == {}
 
 
 def newer(row: dict[str, Any]) -> tuple[Any, ...]:
