@@ -178,6 +178,29 @@ def test_what_is_cut_or_not_what_it_says_is_refused_in_pieces_too(
         [*pieces(name, body)]
 
 
+MANGLED = {
+    **TYPED,
+    "x.xml": b"<?xml version='1.0'?><s>" + b"<r id='1'><v>5</v></r><r/>" * 40 + b"</s>",
+    "x.json": b"[" + b'{"a": [1, "b"]}, ' * 40 + b"{}]",
+}
+
+
+@settings(max_examples=200)
+@given(st.data(), st.sampled_from([*MANGLED]))
+def test_a_mangled_file_is_read_in_pieces_or_refused(data: st.DataObject, name: str) -> None:
+    body = bytearray(MANGLED[name])
+    for _ in range(data.draw(st.integers(1, 4))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    with pytest.MonkeyPatch.context() as patch:
+        cut_small(patch, 300)
+        try:
+            found = in_pieces(name, bytes(body[: data.draw(st.integers(1, len(body)))]))
+        except Unreadable as error:
+            assert str(error)
+        else:
+            assert found.width
+
+
 def test_each_part_of_a_typed_file_is_bounded_and_not_all_of_them(
     smaller: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
