@@ -2,7 +2,7 @@
 
 What Arrow's library makes of bytes that nobody vouches for is checked before anything else looks at it. A file
 that is too large to be read at once goes to disk first, since its index is at its end, and from there a part at a
-time: a batch of Arrow's, a stripe of ORC's, as its writer made them.
+time: Arrow's batches as their writer made them.
 """
 
 from __future__ import annotations
@@ -102,8 +102,15 @@ def arrow_pieces(pieces: Iterator[bytes], _: Arrow | None) -> Iterator[pl.DataFr
 
 
 def orc_pieces(pieces: Iterator[bytes], _: Orc | None) -> Iterator[pl.DataFrame]:
+    from pyarrow.dataset import dataset
+    from pyarrow.orc import ORCFile
+
     with spooled(pieces) as file:
-        yield from _apart(*_orc(file))
+        size, told = file.seek(0, io.SEEK_END), ORCFile(file)
+        rows = dataset(file.name, format="orc", schema=told.schema)
+        step = max(1, told.nrows * PIECE // size)
+        batches = rows.to_batches(batch_size=step, batch_readahead=0, fragment_readahead=0, use_threads=False)
+        yield from _apart(told.schema, _counted(batches, told.nrows))
 
 
 def typed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -135,17 +142,16 @@ def _orc(source: IO[bytes]) -> tuple[Any, Iterator[Any]]:
     from pyarrow.orc import ORCFile
 
     file = ORCFile(source)
-    return file.schema, _stripes(file)
+    return file.schema, _counted((file.read_stripe(n) for n in range(file.nstripes)), file.nrows)
 
 
-def _stripes(file: Any) -> Iterator[Any]:
+def _counted(batches: Iterable[Any], told: int) -> Iterator[Any]:
     count = 0
-    for number in range(file.nstripes):
-        stripe = file.read_stripe(number)
-        count += stripe.num_rows
-        yield stripe
-    if count != file.nrows:
-        raise Unreadable(f"it tells of {file.nrows:,} rows and has {count:,}")
+    for batch in batches:
+        count += batch.num_rows
+        yield batch
+    if count != told:
+        raise Unreadable(f"it tells of {told:,} rows and has {count:,}")
 
 
 def _together(schema: Any, batches: Iterable[Any], budget: Budget) -> pl.DataFrame:
