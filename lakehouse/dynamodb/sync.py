@@ -312,6 +312,7 @@ def _at(source: Table, cursor: Cursor) -> Table:
 
 
 def _compare(lake: Lake, serving: Serving, rows: pl.DataFrame, held: Iterable[Item]) -> list[Difference]:
+    """A null says no more than an attribute that is not there: a column that came later changes no older item."""
     there = {i[KEY]["S"]: to_row(i) for i in held}
     fit = ((row.name, row.text) for row in encode(rows, serving.keys) if row.text is not None)
     wanted = {name: to_row(to_item(text)) for name, text in fit}
@@ -322,5 +323,9 @@ def _compare(lake: Lake, serving: Serving, rows: pl.DataFrame, held: Iterable[It
     return [
         Difference(name, wanted.get(name), there.get(name))
         for name in sorted(wanted.keys() | there.keys())
-        if wanted.get(name) != there.get(name)
+        if _told(wanted.get(name)) != _told(there.get(name))
     ]
+
+
+def _told(row: dict[str, Any] | None) -> dict[str, Any] | None:
+    return row and {name: value for name, value in row.items() if value is not None}

@@ -71,6 +71,18 @@ def test_what_dynamodb_itself_refuses_leaves_a_tombstone_too(shop: Shop, monkeyp
     assert shop.agrees()
 
 
+def test_a_column_that_comes_later_makes_no_difference_to_rows_that_lack_it(shop: Shop) -> None:
+    shop.sell({"a": 1, "b": 2})
+    shop.publish()
+    table = shop.lake.open("serving/prices")
+    assert table
+    rows = pl.DataFrame({"sku": ["b"], "shop": ["north"], "price": [2.0], "unit": ["kg"]})
+    table.apply(rows, rows.clear(), ["sku"])
+    shop.publish()
+    assert shop.agrees()
+    assert {i["sku"]["S"]: i.get("unit") for i in shop.items.scan()} == {"a": None, "b": {"S": "kg"}}
+
+
 def test_an_unfit_key_is_rejected_by_its_values_until_it_goes(shop: Shop) -> None:
     long = "x" * 3000
     shop.sell({"a": 1, "": 1, long: 1})
