@@ -80,9 +80,10 @@ def change(road: Road, files: dict[str, bytes | None]) -> None:
 
 
 def rows(road: Road, name: str) -> pl.DataFrame:
+    """What a table says; not its generations, nor the text of refused records, which has raw's types."""
     table = road.lake.open(name)
     assert table is not None
-    found = table.scan().collect().select(pl.exclude("_generation"))
+    found = table.scan().collect().select(pl.exclude("_generation", "_text"))
     found = found.select(c.name for c in found if c.null_count() < len(c))
     return found.select(sorted(found.columns)).sort(pl.all())
 

@@ -71,9 +71,8 @@ def _tracked(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
     known = none if taken.whole else held.join(spans, on=RECORD[:2], how="semi")
     known = known.join(rows.select(RECORD).collect(), on=RECORD, how="semi")  # an erasure takes rows out of raw
     fresh = spans.join(known, on=RECORD[:2], how="anti")
-    known = known.drop("_ended")
-    new = storable(split(dataset, rows.join(fresh.lazy(), on=RECORD[:2], how="semi").collect()).good)
-    mine = _ended(dataset, pl.concat([known, new.select(known.columns)]), spans)
+    new = _fit(dataset, rows.join(fresh.lazy(), on=RECORD[:2], how="semi").collect())
+    mine = _ended(dataset, pl.concat([part.drop("_ended", strict=False) for part in (known, *new)]), spans)
     scope = pl.concat([held.select(dataset.keys), mine.select(dataset.keys)]).unique()
     believed = pl.col("_object").is_in(taken.past) if taken.whole else ~taken.held()
     rest = _like(none, stood.join(scope.lazy(), on=dataset.keys, how="semi").filter(believed))
@@ -82,6 +81,17 @@ def _tracked(dataset: Dataset, target: Table, news: News, after: str) -> tuple[D
 
 
 HISTORY = Follower(open_history, _tracked, lambda _: [*RECORD, "valid_from"], _empty)
+
+
+def _fit(dataset: Dataset, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The records that fit the contract, in its columns.
+
+    One generation of an object at a time, as cleaned has them: what is wrong with one is not laid to another.
+    """
+    columns = _none(dataset).drop("_ended").columns
+    layer = pl.col("_generation").rank("dense").over("_object").alias("_layer")
+    for part in rows.with_columns(layer).partition_by("_layer", include_key=False):
+        yield storable(split(dataset, part).good).select(columns)
 
 
 def _like(none: pl.DataFrame, rows: pl.LazyFrame) -> pl.DataFrame:

@@ -79,6 +79,34 @@ def test_at_every_moment_the_newest_record_that_has_begun_and_not_ended_stands(f
     assert not table.select("_record", "valid_from").is_duplicated().any()
 
 
+def choking(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """A `clean` that raises on a thing called trouble."""
+    if "trouble" in rows.collect()["thing"]:
+        raise ValueError("trouble")
+    return rows
+
+
+@pytest.mark.parametrize("clean", [None, choking])
+def test_a_generation_that_is_refused_takes_no_other_of_its_object_with_it(road: Road, clean: Any) -> None:
+    prices = replace(PRICES, schema_evolution="fail", clean=clean)
+    road.datasets = check([prices])
+    lines = (
+        "thing,since,price,unit\nmilk,2026-01-02,1,EUR\n",
+        f"{HEAD}trouble,2026-01-03,2\n",
+        f"{HEAD}milk,2026-01-04,3\n",
+    )
+    for line in lines:
+        land(road, {"prices/1.csv": line.encode()})
+        road.announce("prices/1.csv")
+        road.hops()
+    found = history.disagreement(road.lake, prices)
+    assert found is not None
+    assert found.is_empty()
+    table = road.lake.open("history/prices")
+    assert table is not None
+    assert 3 in table.scan().collect()["price"]
+
+
 @pytest.mark.parametrize("mode", ["add", "rescue"])
 def test_columns_beyond_the_contract_are_no_part_of_a_history(road: Road, mode: Any) -> None:
     """Whether a file, a folder or a value that does not fit brings them, with the first file or a later one."""
