@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -155,7 +156,8 @@ def _elements(text: str) -> Iterator[str]:
 
 def _elements_of(pieces: Iterator[bytes]) -> Iterator[str]:
     """As `_elements`, of a text as it comes: an element is whole once something stands behind it."""
-    text, at = next(pieces).decode().lstrip(), 1
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    text, at = decoder.decode(next(pieces)).lstrip(), 1
     while True:
         at = _past(text, at)
         with suppress(ValueError, RecursionError):
@@ -168,7 +170,7 @@ def _elements_of(pieces: Iterator[bytes]) -> Iterator[str]:
         if not piece:
             yield from _elements(f"[{text[at:].rstrip()}")
             return
-        text, at = bounded(text[at:]) + piece.decode(), 0
+        text, at = bounded(text[at:]) + decoder.decode(piece), 0
 
 
 def _past(text: str, at: int) -> int:
