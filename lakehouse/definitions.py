@@ -1,5 +1,7 @@
 """What Dagster loads."""
 
+from functools import cache
+
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 
@@ -17,7 +19,6 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     datasets, learned = load(), model.load()
     model.check(learned, datasets)
     jobs = []
-    porting.refuse(datasets)
     retention.refuse(datasets.values(), Settings.load().landing_retention)
     by_day, by_hour = daily.build(datasets, learned), watch.build(datasets, learned)
     by_clock, by_share = upkeep.build(datasets, learned), shares.build(datasets)
@@ -56,6 +57,13 @@ def build(executor: dg.ExecutorDefinition) -> dg.Definitions:
     )
 
 
+@cache
+def built() -> dg.Definitions:
+    """Once a process, without a query: the fork server builds them, and its workers have them."""
+    return build(dg.in_process_executor)
+
+
 @dg.definitions
 def defs() -> dg.Definitions:
-    return build(dg.in_process_executor)
+    porting.refuse(load())
+    return built()

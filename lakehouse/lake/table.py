@@ -609,7 +609,13 @@ def framed(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]) -> pl.D
 
 def storable(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame in types that Delta holds: no unsigned integers, no categories, microseconds."""
-    return frame.with_columns(pl.col(n).cast(kind) for n, t in frame.schema.items() if (kind := _kind(t)) != t)
+    kinds = storable_schema(frame.schema)
+    return frame.with_columns(pl.col(n).cast(kind) for n, kind in kinds.items() if kind != frame.schema[n])
+
+
+def storable_schema(columns: Mapping[str, pl.DataType]) -> pl.Schema:
+    """As `storable`, of names and types alone, without a query."""
+    return pl.Schema({name: _kind(kind) for name, kind in columns.items()})
 
 
 def _kind(dtype: pl.DataType) -> pl.DataType:

@@ -152,7 +152,7 @@ def _each(asked: str) -> list[str]:
 
 
 def forks() -> bool:
-    """Whether a fork of this process can run a streaming query, write a Delta table and open it."""
+    """Whether a fork of this process can run a streaming query, read and write files and Delta tables."""
     with tempfile.TemporaryDirectory() as folder:
         pid = _fork(lambda: _try(folder))
         end = time.monotonic() + PROBE_SECONDS
@@ -172,6 +172,7 @@ def _try(folder: str) -> None:
 
     query = pl.LazyFrame({"a": [1, 2, 3]}).group_by("a").agg(pl.len())
     query.collect(engine="streaming").write_delta(folder)
+    pl.read_csv(b"a\n1\n").write_parquet(f"{folder}/a.parquet")  # by threads that a query need not start
     assert DeltaTable(folder).version() == 0
 
 

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError
 from dagster_aws.s3 import S3Resource
 
 from lakehouse import metrics
+from lakehouse.definitions import built
 from lakehouse.orchestration.resources import DynamoDBResource, client
 
 
@@ -50,3 +51,4 @@ if metrics.on():
 with patch.object(botocore.credentials, "create_credential_resolver", Resolver), suppress(BotoCoreError):
     for resource in (S3Resource(), DynamoDBResource()):
         client(resource)
+built().get_repository_def().get_all_jobs()

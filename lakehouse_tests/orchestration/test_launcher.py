@@ -97,14 +97,15 @@ def test_a_killed_worker_is_known_to_be_dead_forked_or_spawned(
     until(lambda: not lives(note))
 
 
+@pytest.mark.parametrize("module", ["greedy", "planning"])
 def test_where_a_module_queries_on_import_workers_are_spawned_and_it_is_named(
-    code: Path, tmp_path: Path, serve: Callable[..., ForkServer]
+    code: Path, tmp_path: Path, serve: Callable[..., ForkServer], module: str
 ) -> None:
     script(code, "work", f"open({str(tmp_path / 'out')!r}, 'w').write('done')")
-    server = serve("polars", "deltalake", "lakehouse_tests.orchestration.greedy")
+    server = serve("polars", "deltalake", f"lakehouse_tests.orchestration.{module}")
     fault = server.start([sys.executable, "-m", "work"], tmp_path / "note")
     assert fault
-    assert "lakehouse_tests.orchestration.greedy" in fault
+    assert f"lakehouse_tests.orchestration.{module}" in fault
     until(lambda: (tmp_path / "out").exists())
 
 
