@@ -431,7 +431,7 @@ MUTATIONS = [
     swap(
         "a damaged header is taken for the end of a tar",
         "landing/packing.py",
-        "if left < tarfile.BLOCKSIZE or body.count(0, at) < left:",
+        "if left < tarfile.BLOCKSIZE or any(part.count(0) < len(part) for part in rest):",
         "if False:",
         "landing/test_archives.py::a_tar_whose_later_members_cannot_be_told_is_refused[a header]",
     ),
@@ -1232,15 +1232,22 @@ MUTATIONS = [
     swap(
         "the readable begin of an unreadable object stays",
         "layers/sheets.py",
-        "del self.files[begun:]",
-        "pass",
+        "            return refusal(head, error).head\n",
+        "            self.join(own)\n            return refusal(head, error).head\n",
         f"{LARGE}::a_large_object_that_is_unreadable_at_its_end_brings_no_row",
+    ),
+    swap(
+        "the first members of a refused archive stay",
+        "layers/sheets.py",
+        "if whole:",
+        "if True:",
+        "landing/test_archives.py::an_archive_that_is_refused_at_its_end_brings_no_row_and_takes_none_from_others",
     ),
     swap(
         "every piece is numbered from one",
         "layers/sheets.py",
-        "self.add(head, records, count + 1)",
-        "self.add(head, records, 1)",
+        "own.add(head, records, count + 1)",
+        "own.add(head, records, 1)",
         f"{LARGE}::a_large_object_is_one_generation_of_many_files_in_one_commit",
     ),
     swap(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from itertools import filterfalse
 
 import polars as pl
 
@@ -47,20 +48,24 @@ def free_of(dataset: Dataset, columns: Sequence[str]) -> Sequence[str]:
     return columns if dataset.reader else LINE
 
 
-def kept_out(dataset: Dataset, parts: Iterable[Generation], erased: Erased) -> Iterator[Generation]:
-    """The generations without what is erased: how many records that were, the head says where it is known."""
+def kept_out(dataset: Dataset, parts: Iterator[Generation], erased: Erased) -> Iterator[Generation]:
+    """The generations without what is erased: how many records that were, the head says where it is known.
+
+    None of them is held: what was taken of an archive is gone before its next member is read.
+    """
+    if not erased:
+        return parts
     among = judge(dataset, erased)
-    for one in parts:
-        if not erased:
-            yield one
-        elif not erased.says(one.head["_object"]):
-            yield _without(dataset, one, erased, among)
+    others = filterfalse(lambda one: erased.says(one.head["_object"]), parts)
+    return map(lambda one: _without(dataset, one, erased, among), others)
 
 
 def _without(dataset: Dataset, one: Generation, erased: Erased, among: Judge) -> Generation:
     reason = one.head.get("_reason")
     if reason and erased.tells(reason, broken=True):
         one = replace(one, head={**one.head, "_reason": REASON})
+    if one.inside is not None:
+        return replace(one, inside=kept_out(dataset, one.inside, erased))
     if one.further is not None:
         further = (rows.filter(~among(rows, free_of(dataset, rows.columns))) for rows in one.further)
         return replace(one, further=further)
