@@ -216,7 +216,7 @@ def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, bud
         except packing.Overrun:
             raise
         except Unreadable as error:
-            found[name] = error
+            found[name] = Unreadable(str(error))
     rests = {name: rest for name, rest in found.items() if isinstance(rest, Rest)}
     gone = past + sum(rest.gone for rest in rests.values())
     others = sum(rest.others for name, rest in rests.items() if not ignorable(name))

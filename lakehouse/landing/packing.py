@@ -143,10 +143,11 @@ def members(file: IO[bytes], budget: Budget, superseded: bool = False) -> Iterat
 
     `superseded`: those whose name a later one has can be had, too. Raises `Unreadable` of the whole.
     """
-    begin = file.read(2)
+    file.seek(0)
+    opened = _zipped if file.read(2) == b"PK" else _tarred
     file.seek(0)
     try:
-        yield from (_zipped if begin == b"PK" else _tarred)(file, budget, superseded)
+        yield from opened(file, budget, superseded)
     except ARCHIVE_FAULTS as error:
         raise Unreadable(f"an archive that cannot be opened: {error}") from error
 
