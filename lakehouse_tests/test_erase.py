@@ -787,6 +787,48 @@ def visited(road: Road) -> None:
     road.hops()
 
 
+def some(visits: pl.LazyFrame) -> pl.LazyFrame:
+    names = [name for name in ("customer", "mail") if name in visits.collect_schema()]
+    return visits.with_columns(customer=pl.coalesce(names)).filter(pl.col("id") != "0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", [ANN, "eve"])
+def test_a_record_that_clean_names_anew_and_that_became_no_row_is_erased_too(road: Road, who: str) -> None:
+    """It was refused, or left out; others' stay: who has a name of their own, and whom another column says."""
+    files = {
+        "visits/1.csv": f"id,mail\n1,{who}\nx,{who}\n0,{who}\n2,{BOB}\n{who},{BOB}\n0,{BOB}\n",
+        "visits/2.csv": f"id,customer,note\n3,{BOB},\ny,{BOB},with {who}\n4,{who},\nz,{who},\n",
+    }
+    stays = [("0", None, BOB, None), ("2", None, BOB, None), ("3", BOB, None, None),
+             (who, None, BOB, None), ("y", BOB, None, f"with {who}")]  # fmt: skip
+    road.datasets = {"visits": replace(DATASETS["visits"], clean=some)}
+
+    def left() -> set[tuple[Any, ...]]:
+        table = road.lake.open("raw/visits")
+        assert table is not None
+        records = table.scan().filter(pl.col("_part") == "row")
+        return {*records.select("id", "customer", "mail", "note").collect().rows()}
+
+    def carry() -> None:
+        land(road, {key: body.encode() for key, body in files.items()})
+        road.announce(*files)
+        road.hops()
+
+    carry()
+    assert len(left()) == 10
+    erase(site(road), subject(road.lake, "customer", who))
+    road.hops()
+    assert left() == {*stays}
+    got = road.bucket.get("visits/1.csv")
+    assert got is not None
+    assert got[1] == f"id,mail\n2,{BOB}\n{who},{BOB}\n0,{BOB}\n".encode()
+    assert rows(road, "cleaned/visits", "id", "customer") == [(2, BOB), (3, BOB)]
+    assert len(rows(road, "quarantine/visits", "_text")) == 2
+    carry()
+    assert left() == {*stays}
+
+
 @pytest.mark.slow
 def test_a_held_table_whose_columns_have_other_names_forgets_too(road: Road) -> None:
     visited(road)

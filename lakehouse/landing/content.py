@@ -51,6 +51,15 @@ class Content:
         """All bytes, at once. Raises `Unreadable` where they are too many for that."""
         return self.begin if self.rest is None else joined(self.pieces())
 
+    @contextmanager
+    def file(self) -> Iterator[IO[bytes]]:
+        """All bytes, as a file: on disk, if they are not at hand. Raises `Unreadable` as `whole` does."""
+        if self.rest is None:
+            yield io.BytesIO(self.begin)
+        else:
+            with spooled(_within(self.pieces())) as file:
+                yield file
+
     def pieces(self) -> Iterator[bytes]:
         """All bytes, once; each piece is fetched while the one before it is worked on."""
         yield self.begin
@@ -65,12 +74,15 @@ class Content:
 
 def joined(pieces: Iterator[bytes]) -> bytes:
     """The pieces as one. Raises `Unreadable` where they are too many for that."""
-    taken, size = [], 0
+    return b"".join(_within(pieces))
+
+
+def _within(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    size = 0
     for piece in pieces:
         size += len(piece)
         check_size(size)
-        taken.append(piece)
-    return b"".join(taken)
+        yield piece
 
 
 @contextmanager

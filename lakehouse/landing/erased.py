@@ -76,6 +76,10 @@ class Erased:
     def __bool__(self) -> bool:
         return bool(self.subjects)
 
+    def of(self, columns: Collection[str]) -> Erased:
+        """The subjects of these columns alone."""
+        return Erased(tuple(s for s in self.subjects if s.column in columns))
+
     def among(self, rows: pl.DataFrame, free: Collection[str] = ()) -> pl.Series:
         """Of each row whether it is a subject's. `free`: the columns that are mere text, beside the lake's own."""
         found = pl.repeat(False, len(rows), dtype=pl.Boolean, eager=True)

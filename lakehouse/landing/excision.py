@@ -137,7 +137,7 @@ def _without(
     try:
         content = unwrapped(key, body, budget)
         plain = content.whole()
-        if packing.is_archive(plain) and is_workbook(plain):
+        if packing.is_archive(plain) and is_workbook(io.BytesIO(plain)):
             rest = _sheets(plain, form, erased, judge)
         elif packing.is_archive(plain):
             rest = _members(plain, form, erased, judge, budget)
@@ -204,17 +204,19 @@ def _members(body: bytes, form: Format | None, erased: Erased, judge: Judge, bud
     """
     found: dict[str, Rest | Unreadable] = {}
     past = 0
-    for name, content in packing.members(body, budget, superseded=True):
+    for name, content in packing.members(io.BytesIO(body), budget, superseded=True):
         before = found.pop(name, None)
         past += before.gone if isinstance(before, Rest) else 0
         assert content is not None
-        if isinstance(content, packing.Hollow):
-            says = erased.says(name) or erased.says(str(content))
+        try:
+            found[name] = _member(name, content(), form, erased, judge, budget)
+        except packing.Hollow as error:
+            says = erased.says(name) or erased.says(str(error))
             found[name] = _named(Rest(b""), "a link is named after the subject") if says else Rest(b"")
-        elif isinstance(content, Unreadable):
-            found[name] = content
-        else:
-            found[name] = _member(name, content, form, erased, judge, budget)
+        except packing.Overrun:
+            raise
+        except Unreadable as error:
+            found[name] = Unreadable(str(error))
     rests = {name: rest for name, rest in found.items() if isinstance(rest, Rest)}
     gone = past + sum(rest.gone for rest in rests.values())
     others = sum(rest.others for name, rest in rests.items() if not ignorable(name))

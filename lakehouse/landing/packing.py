@@ -34,8 +34,9 @@ TARGET = 4096
 NOT_FOLLOWED = "a link to {}, which is not followed"
 FAULTS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 ARCHIVE_FAULTS = (*FAULTS, zipfile.BadZipFile, tarfile.TarError, RuntimeError, NotImplementedError)
-Member = bytes | Unreadable | None
-"""What is in a member; None if a later one has its name, as an archive that was added to has it: superseded."""
+Member = Callable[[], bytes] | None
+"""How to have what is in a member, which raises `Unreadable` where that cannot be had; None if a later one has its
+name, as an archive that was added to has it: superseded."""
 
 
 class Overrun(Unreadable):
@@ -137,19 +138,22 @@ def is_archive(body: bytes) -> bool:
     return body.startswith((b"PK\x03\x04", b"PK\x05\x06")) or body[257:262] == b"ustar"
 
 
-def members(body: bytes, budget: Budget, superseded: bool = False) -> Iterator[tuple[str, Member]]:
-    """Each file in a zip or tar, by name. Raises `Unreadable` of the whole.
+def members(file: IO[bytes], budget: Budget, superseded: bool = False) -> Iterator[tuple[str, Member]]:
+    """Each file in a zip or tar, by name, to be had before the next is asked for.
 
-    `superseded`: also what is in those whose name a later one has, before that one.
+    `superseded`: those whose name a later one has can be had, too. Raises `Unreadable` of the whole.
     """
+    file.seek(0)
+    opened = _zipped if file.read(2) == b"PK" else _tarred
+    file.seek(0)
     try:
-        yield from (_zipped if body.startswith(b"PK") else _tarred)(body, budget, superseded)
+        yield from opened(file, budget, superseded)
     except ARCHIVE_FAULTS as error:
         raise Unreadable(f"an archive that cannot be opened: {error}") from error
 
 
-def _zipped(body: bytes, budget: Budget, superseded: bool) -> Iterator[tuple[str, Member]]:
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+def _zipped(file: IO[bytes], budget: Budget, superseded: bool) -> Iterator[tuple[str, Member]]:
+    with zipfile.ZipFile(file) as archive:
         files = [(one.filename, one) for one in archive.infolist() if not one.is_dir()]
         yield from _opened(files, partial(_of_zip, archive), budget, superseded)
 
@@ -162,10 +166,10 @@ def _of_zip(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> IO[bytes]:
         raise Hollow(NOT_FOLLOWED.format(stream.read(TARGET).decode(errors="replace")))
 
 
-def _tarred(body: bytes, budget: Budget, superseded: bool) -> Iterator[tuple[str, Member]]:
-    with tarfile.open(fileobj=io.BytesIO(body), mode="r:") as archive:
+def _tarred(file: IO[bytes], budget: Budget, superseded: bool) -> Iterator[tuple[str, Member]]:
+    with tarfile.open(fileobj=file, mode="r:") as archive:
         files = [(one.name, one) for one in archive if not one.isdir()]
-        _check_end(body, archive.offset)
+        _check_end(file, archive.offset)
         yield from _opened(files, partial(_of_tar, archive), budget, superseded)
 
 
@@ -175,10 +179,12 @@ def _of_tar(archive: tarfile.TarFile, one: tarfile.TarInfo) -> Any:
     raise Hollow(NOT_FOLLOWED.format(one.linkname) if one.linkname else "neither a file nor a link")
 
 
-def _check_end(body: bytes, at: int) -> None:
+def _check_end(file: IO[bytes], at: int) -> None:
     """Raise where no end of the archive is: tarfile takes a header that is damaged, or cut off, for the end."""
-    left = len(body) - at
-    if left < tarfile.BLOCKSIZE or body.count(0, at) < left:
+    left = file.seek(0, io.SEEK_END) - at
+    file.seek(at)
+    rest = iter(partial(file.read, PART), b"")
+    if left < tarfile.BLOCKSIZE or any(part.count(0) < len(part) for part in rest):
         raise Unreadable(f"a tar that is damaged, or cut off, at byte {at:,}: members that follow cannot be told")
 
 
@@ -189,16 +195,12 @@ def _opened(
         raise Unreadable(f"an archive of {len(files):,} members; {MEMBERS:,} are allowed")
     last = dict(files)
     for name, file in files:
-        if file is not last[name] and not superseded:
-            yield name, None
-            continue
-        try:
-            with read(file) as stream:
-                found = budget.take(stream)
-        except Hollow as error:
-            yield name, error
-            continue
-        except ARCHIVE_FAULTS as error:
-            yield name, Unreadable(f"a member that cannot be unpacked: {error}")
-            continue
-        yield name, found
+        yield name, partial(_content, read, file, budget) if superseded or file is last[name] else None
+
+
+def _content(read: Callable[[Any], Any], file: Any, budget: Budget) -> bytes:
+    try:
+        with read(file) as stream:
+            return budget.take(stream)
+    except ARCHIVE_FAULTS as error:
+        raise Unreadable(f"a member that cannot be unpacked: {error}") from error

@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import polars as pl
 
@@ -46,10 +46,10 @@ Sheet = tuple[str, pl.DataFrame | Unreadable]
 T = TypeVar("T")
 
 
-def is_workbook(body: bytes) -> bool:
+def is_workbook(file: IO[bytes]) -> bool:
     """Raises `Unreadable` of an Office document that is none: what is in it is no member of an archive."""
     try:
-        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except ARCHIVE_FAULTS:
         return False

@@ -2,15 +2,15 @@
 
 Each member of an archive has a generation of its own, `a.zip!/b.csv`, numbered as the archive's, and so has each
 sheet of a workbook, `a.xlsx!/Sheet1`. What an earlier generation had and the next lacks is read as empty: its rows
-leave, whatever a deletion would do.
+leave, whatever a deletion would do. Members are read one by one, while those before them are written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 
@@ -18,7 +18,7 @@ from lakehouse.dataset import Dataset
 from lakehouse.formats import Excel, Format
 from lakehouse.lake.table import framed
 from lakehouse.landing import packing
-from lakehouse.landing.content import Body, check_size, unwrapped
+from lakehouse.landing.content import Body, Content, check_size, unwrapped
 from lakehouse.landing.events import ignorable
 from lakehouse.landing.objects import Bucket, Identity, Unreachable
 from lakehouse.landing.readers import Unreadable, read, read_content, read_pieces, read_together
@@ -27,15 +27,22 @@ from lakehouse.landing.workbook import is_workbook, sheets
 from lakehouse.layers.raw import HEAD, PASSING, WITHHELD
 
 Head = dict[str, Any]
+Parts = Generator["Generation", None, tuple["Generation", set[str]]]
+"""The generations of an archive's members; at its end the archive's own, and the members' keys."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """What an object is now. `further`: more records, still to be read, which the head does not count."""
+    """What an object is now. `further`: more records, still to be read, which the head does not count.
+
+    `inside`: of an archive, still to be read, its members' generations, its own, and those of members that it no
+    longer has. Where its own is refused, none before it counts.
+    """
 
     head: Head
     records: pl.DataFrame = field(default_factory=pl.DataFrame)
     further: Iterator[pl.DataFrame] | None = None
+    inside: Iterator[Generation] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,15 +105,14 @@ def _got(bucket: Bucket, dataset: Dataset, one: Differing, run: str) -> Got | li
 def refused(identity: Identity, known: Known, run: str, reading: str, reason: str) -> list[Generation]:
     """The next generation of an object that is not to be read, and those of the members that it had."""
     head = {**began(identity.key, known.last, run), **content(identity, reading)}
-    return _with_left(head, known, [refusal(head, Unreadable(reason))])
+    return [refusal(head, Unreadable(reason)), *_left(head, known, ())]
 
 
-def _with_left(head: Head, known: Known, opened: list[Generation]) -> list[Generation]:
-    """The generations, and an empty one of each known member that is not among them."""
-    there = {one.head["_object"] for one in opened}
+def _left(head: Head, known: Known, there: Collection[str]) -> list[Generation]:
+    """An empty generation of each known member that is not there."""
     empty = {"_state": "read", "_records": 0, "_size": 0, "_reason": f"no longer in {head['_object']}"}
     left = [k for k, was in known.members.items() if k not in there and not _is_empty(was)]
-    return opened + [Generation({**head, **empty, "_object": k}) for k in left]
+    return [Generation({**head, **empty, "_object": k}) for k in left]
 
 
 def _opened(
@@ -114,35 +120,49 @@ def _opened(
 ) -> list[Generation]:
     """`records`: those of the objects that were read together."""
     try:
-        opened = _parts(bucket, dataset, one, records.get(one.identity.key))
+        opened = _whole(bucket, dataset, one, records.get(one.identity.key))
     except Unreadable as error:
-        opened = [refusal(one.head, error)]
-    return _with_left(one.head, one.known, opened)
+        opened = refusal(one.head, error)
+    return [opened, *(_left(one.head, one.known, ()) if opened.inside is None else ())]
 
 
-def _parts(bucket: Bucket, dataset: Dataset, one: Got, records: pl.DataFrame | None) -> list[Generation]:
+def _whole(bucket: Bucket, dataset: Dataset, one: Got, records: pl.DataFrame | None) -> Generation:
     if records is not None:
-        return [_told(one.head, records)]
+        return _told(one.head, records)
     if dataset.reader:
         check_size(one.identity.size)
         body = one.body if isinstance(one.body, bytes) else one.body.read(one.identity.size)
-        return [_told(one.head, dataset.reader(bucket, one.identity, body))]
+        return _told(one.head, dataset.reader(bucket, one.identity, body))
     budget = packing.Budget()
     content = unwrapped(one.identity.key, one.body, budget)
     if packing.is_archive(content.begin):
-        body = content.whole()
-        return (_sheets if is_workbook(body) else _members)(one.head, body, dataset.format)
+        return Generation(one.head, inside=_parts(one, content, dataset.format))
     if content.rest is None:
-        return [_told(one.head, read_content(content, dataset.format, budget))]
-    return [replace(_told(one.head, pl.DataFrame()), further=read_pieces(content, dataset.format))]
+        return _told(one.head, read_content(content, dataset.format, budget))
+    return replace(_told(one.head, pl.DataFrame()), further=read_pieces(content, dataset.format))
 
 
 def _is_empty(head: Head) -> bool:
     return bool(head["_state"] == "read" and head["_records"] == 0)
 
 
-def _read(head: Head, key: str, body: bytes, form: Format | None, budget: packing.Budget) -> Generation:
+def _parts(one: Got, content: Content, form: Format | None) -> Iterator[Generation]:
+    there = set[str]()
     try:
+        with content.file() as file:
+            own, there = yield from (_sheets if is_workbook(file) else _members)(one.head, file, form)
+    except Unreadable as error:
+        own = refusal(one.head, error)
+    yield own
+    yield from _left(one.head, one.known, there)
+
+
+def _read(
+    head: Head, key: str, content: Callable[[], bytes], form: Format | None, budget: packing.Budget
+) -> Generation:
+    try:
+        body = content()
+        head = {**head, "_size": len(body)}
         records = read(key, body, form, budget)
     except packing.Overrun:
         raise
@@ -159,38 +179,35 @@ def refusal(head: Head, reason: Unreadable) -> Generation:
     return Generation({**head, "_state": "refused", "_records": 0, "_reason": str(reason)})
 
 
-def _members(head: Head, body: bytes, form: Format | None) -> list[Generation]:
-    """The archive's own generation, which has no records, and one of each member."""
-    found, aside, doubled, budget = [], 0, 0, packing.Budget()
-    for name, content in packing.members(body, budget):
+def _members(head: Head, file: IO[bytes], form: Format | None) -> Parts:
+    aside, doubled, there, budget = 0, 0, set[str](), packing.Budget()
+    for name, content in packing.members(file, budget):
         if ignorable(name):
             aside += 1
-            continue
-        if content is None:
+        elif content is None:
             doubled += 1
-            continue
-        mine = _inside(head, name)
-        if isinstance(content, Unreadable):
-            found.append(refusal(mine, content))
         else:
-            found.append(_read({**mine, "_size": len(content)}, name, content, form, budget))
+            mine = _inside(head, name)
+            there.add(mine["_object"])
+            yield _read(mine, name, content, form, budget)
     counts = {"hidden or temporary members": aside, "members that later ones of their names replace": doubled}
     told = "; ".join(f"{count} {what} left aside" for what, count in counts.items() if count)
-    return [Generation({**head, "_state": "read", "_records": 0, "_reason": told or None}), *found]
+    return Generation({**head, "_state": "read", "_records": 0, "_reason": told or None}), there
 
 
-def _sheets(head: Head, body: bytes, form: Format | None) -> list[Generation]:
-    """A workbook's own generation, which has no records, and one of each sheet."""
+def _sheets(head: Head, file: IO[bytes], form: Format | None) -> Parts:
     if not isinstance(form, Excel | None):
         raise Unreadable(f"declared as {type(form).__name__}, its content is Excel")
-    found = []
-    for name, rows in sheets(body, packing.Budget(), form or Excel()):
+    file.seek(0)
+    there = set[str]()
+    for name, rows in sheets(file.read(), packing.Budget(), form or Excel()):
         mine = _inside(head, name)
+        there.add(mine["_object"])
         if isinstance(rows, Unreadable):
-            found.append(refusal(mine, rows))
+            yield refusal(mine, rows)
         else:
-            found.append(_told({**mine, "_size": int(rows.estimated_size())}, rows))
-    return [Generation({**head, "_state": "read", "_records": 0}), *found]
+            yield _told({**mine, "_size": int(rows.estimated_size())}, rows)
+    return Generation({**head, "_state": "read", "_records": 0}), there
 
 
 def _inside(head: Head, name: str) -> Head:

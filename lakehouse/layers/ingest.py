@@ -114,14 +114,15 @@ def _batch(
             told = pool.map(lambda some: next_generations(bucket, dataset, some, pace.run), _bundles(taken))
         read = kept_out(dataset, (part for parts in told for part in parts), erased(lake))
         floor = raw.mark(FLOOR) or 0
-        heads, written = lay(raw, (_above(part, floor) for part in read))
+        heads, written = lay(raw, map(lambda part: _above(part, floor), read))
     rows = head_rows(heads)
     return Desired(rows, new=True, more=bool(upto), marks=_marks(raw, rows), written=written), upto
 
 
 def _above(part: Generation, floor: int) -> Generation:
     number = max(part.head["_generation"], floor + 1)
-    return replace(part, head={**part.head, "_generation": number})
+    inside = None if part.inside is None else map(lambda one: _above(one, floor), part.inside)
+    return replace(part, head={**part.head, "_generation": number}, inside=inside)
 
 
 def _marks(raw: Table, heads: pl.DataFrame) -> dict[str, int]:

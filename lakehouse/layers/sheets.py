@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import chain
 
 import polars as pl
 
@@ -30,7 +32,10 @@ class Slip:
 
 @dataclass
 class Sheets:
-    """The files of one commit, as far as they are begun. What raises leaves them to vacuum."""
+    """The files of one commit, as far as they are begun. What raises leaves them to vacuum.
+
+    `before`: the file that is written before these, if any.
+    """
 
     raw: Table
     pool: ThreadPoolExecutor
@@ -38,6 +43,16 @@ class Sheets:
     slips: list[Slip] = field(default_factory=list)
     taken: int = 0
     files: list[Future[Written]] = field(default_factory=list)
+    before: Sequence[Future[Written]] = ()
+
+    def take(self, one: Generation) -> list[Head]:
+        """The heads of an object, and of what is in it, whose records are added."""
+        if one.inside is not None:
+            return self.add_archive(one.head["_object"], one.inside)
+        if one.further is not None:
+            return [self.add_all(one.head, one.further)]
+        self.add(one.head, one.records, 1)
+        return [one.head]
 
     def add(self, head: Head, records: pl.DataFrame, first: int) -> None:
         if len(records):
@@ -51,40 +66,60 @@ class Sheets:
 
         Where they cannot be read to their end, none is added, and the head says why.
         """
-        self.turn()
-        begun, count = len(self.files), 0
+        own, count = self.apart(), 0
         try:
             for records in frames:
-                self.add(head, records, count + 1)
+                own.add(head, records, count + 1)
                 count += len(records)
         except Unreadable as error:
-            self.slips, self.taken = [], 0
-            del self.files[begun:]
             return refusal(head, error).head
-        self.turn()
+        self.join(own)
         return {**head, "_records": count}
 
+    def add_archive(self, key: str, inside: Iterable[Generation]) -> list[Head]:
+        """Add what is in an archive as it comes: no more than one member is in memory beside the sheets.
+
+        Where the archive is refused, none of its members is added, nor is there a head of one that came before.
+        """
+        own, heads, whole = self.apart(), list[Head](), True
+        for head in chain.from_iterable(map(own.take, inside)):
+            if head["_object"] == key and head["_state"] == "refused":
+                heads, whole = [], False
+            heads.append(head)
+        if whole:
+            self.join(own)
+        return heads
+
+    def apart(self) -> Sheets:
+        """Sheets of their own, which can be left out, and the columns that they bring."""
+        return Sheets(self.raw, self.pool, deepcopy(self.columns), before=self._last())
+
+    def join(self, others: Sheets) -> None:
+        self.columns = others.columns
+        self.files += others.files
+        self.slips += others.slips
+        self.taken += others.taken
+        if self.taken >= SHEET:
+            self.turn()
+
     def turn(self) -> None:
-        """Have the sheet written, once the one before it is: no more than two are in memory."""
+        """Have the sheet written, once the one before it is: no more than two are in memory, and one begun."""
         if self.slips:
-            if self.files:
-                self.files[-1].result()
+            for last in self._last():
+                last.result()
             parts = [*fitted(self.columns, self.slips)]
             self.files.append(self.pool.submit(_write, self.raw, parts))
         self.slips, self.taken = [], 0
 
+    def _last(self) -> Sequence[Future[Written]]:
+        return [*self.before, *self.files][-1:]
+
 
 def lay(raw: Table, generations: Iterable[Generation]) -> tuple[list[Head], list[Written]]:
     """The heads, and the files of their records, for one commit to add."""
-    heads: list[Head] = []
     with ThreadPoolExecutor(1) as pool:
         sheets = Sheets(raw, pool, Columns(raw.kinds))
-        for one in generations:
-            if one.further is None:
-                sheets.add(one.head, one.records, 1)
-                heads.append(one.head)
-            else:
-                heads.append(sheets.add_all(one.head, one.further))
+        heads = [*chain.from_iterable(map(sheets.take, generations))]
         sheets.turn()
         return heads, [file.result() for file in sheets.files]
 
