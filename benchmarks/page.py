@@ -75,7 +75,7 @@ def _line(one: Result, also: Sequence[str]) -> str:
         f"{one.amount / one.median('seconds'):.1f}",
         *(f"{seconds:.2f}" for seconds in (one.median("seconds"), least, most, one.median("processor"))),
         f"{one.median('peak_mb'):.0f}",
-        f"{one.median('bytes') / 1e6:.1f}",
+        f"{written / 1e6:.1f}" if (written := one.median("bytes")) else "–",
         *(f"{one.median(figure):,.0f}" for figure in also),
         str(len(one.runs)),
     ]
