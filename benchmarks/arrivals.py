@@ -42,6 +42,8 @@ def main() -> None:
             place = here()
             prepare(place, wait)
             told(dense(place, options.seconds, options.rate), options.rate)
+    else:
+        print("Dense arrivals were left out.\n")
     with home("burst") as settings, house.local_aws(settings), house.dagster(settings):
         place = here()
         prepare(place, wait)

@@ -174,6 +174,7 @@ def main() -> None:
     }
     for mode, paths in modes.items():
         if not (n := chosen.n if mode == "shipped" else chosen.stock):
+            lines.append(told(mode, []))
             continue
         with home(mode) as settings, house.local_aws(settings), house.dagster(settings, **paths):
             place = here()
