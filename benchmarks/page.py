@@ -21,12 +21,13 @@ from benchmarks.measured import PEERS, Bound, Goal, Result, Work, told
 
 OURS = ("polars", "deltalake", "pyarrow", "boto3", "dagster")
 OTHERS = ("polars", "deltalake", "pyarrow", "duckdb", "dlt", "boto3", "awswrangler", "tpchgen-cli")
+EMPTY = "# What was measured\n\n<!-- bench:machine -->\n<!-- /bench:machine -->\n"
 COLOURS = {"road": "#3f51b5", "peer": "#b0bec5", "floor": "#78909c"}
 
 
 def render(results: Path, page: Path, works: Sequence[Work], commands: Sequence[Command]) -> None:
     """Write each part anew from its file in the folder of results; what has none keeps the part that it has."""
-    text = page.read_text() if page.exists() else "# What was measured\n"
+    text = page.read_text() if page.exists() else EMPTY
     for work in works:
         if (file := results / f"{work.name}.jsonl").exists():
             mine = told(file)
