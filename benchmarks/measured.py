@@ -23,15 +23,12 @@ LAST_WORDS = 400
 
 @dataclass(frozen=True)
 class Way:
-    """`call`: a generator function as `module:name`, see `way`. `settings`: how a peer was set up, and after whose
-    advice. `amount`: how much it does in the work's unit; None: as the work says.
-    """
+    """`call`: a generator function as `module:name`, see `way`. `settings`: how a peer was set up."""
 
     name: str
     role: Role
     call: str
     settings: str = ""
-    amount: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,8 +110,7 @@ def measure(work: Work, data: Path, size: float, rounds: int, scratch: Path) -> 
                 print(f"{work.name}, {way.name}: {told if isinstance(told, str) else _line(told)}", flush=True)
     amount = work.amount(place)
     return [
-        Result(work.name, w.name, w.role, size, w.amount or amount, runs[w.name], failed.get(w.name, ""))
-        for w in work.ways
+        Result(work.name, w.name, w.role, size, amount, runs[w.name], failed.get(w.name, "")) for w in work.ways
     ]
 
 
