@@ -105,13 +105,13 @@ BY_MONTH = [
 WORKS = [
     Work(
         "small",
-        "Small files: CSV of about 100 KB, 1,000 of them (quick: 100)",
+        "Small files: CSV of about 100 KB, 1,000 of them (quick: 50)",
         "MB of CSV",
         data.small_files,
         data.megabytes,
         TO_DELTA,
         1000,
-        100,
+        50,
         goals=[Goal(RAW.name, FLOOR.name, 0.7), Goal(RAW.name, SNAPPY.name, 0.7), Goal(RAW.name, EACH.name, 50)],
         cut=600,
     ),
@@ -218,13 +218,13 @@ WORKS = [
     ),
     Work(
         "groups",
-        "Serving: a join over 30 M rows after a change (quick: 3 M)",
+        "Serving: a join over 30 M rows after a change (quick: 1 M)",
         "refreshes",
         groups.lakes,
         lambda _: 1,
         GROUPS,
         30_000_000,
-        3_000_000,
+        1_000_000,
         goals=[
             Goal(GROUPS[1].name, GROUPS[0].name, 1 / 1.3, "processor"),
             Goal(GROUPS[1].name, GROUPS[-1].name, 10, "processor"),
