@@ -22,7 +22,7 @@ test-all: $(READY) lint
 
 lint: $(READY)
 	.venv/bin/ruff check .
-	.venv/bin/mypy lakehouse
+	.venv/bin/mypy lakehouse benchmarks
 
 # Every pinned package against PyPI's list of known vulnerabilities. It fails where one of them cannot be asked about.
 audit: build/audit/bin/pip-audit

@@ -25,6 +25,7 @@ from pathlib import Path
 import narwhals as nw
 import polars as pl
 
+from benchmarks.way import peak
 from lakehouse.engines import Narrowed, compute
 from lakehouse.lake import Lake
 from lakehouse_tests.engines.conftest import sail
@@ -72,13 +73,7 @@ def work(root: str, function: str) -> None:
     assert table is not None
     start = time.monotonic()
     rows = len(compute(FUNCTIONS[function], [Narrowed(table)]))
-    print(json.dumps({"rows": rows, "seconds": time.monotonic() - start, "peak": peak(os.getpid())}))
-
-
-def peak(process: int) -> float:
-    """MB that a process has had in memory at most."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    print(json.dumps({"rows": rows, "seconds": time.monotonic() - start, "peak": peak()}))
 
 
 def measured(root: str, function: str, engine: str, place: Path) -> dict[str, float]:

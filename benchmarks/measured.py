@@ -10,7 +10,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,20 +19,16 @@ from typing import Any, Literal
 Role = Literal["road", "peer", "floor"]
 PEERS = Path("build/peers/bin/python")
 LAST_WORDS = 400
-ENVIRONMENT = os.environ | {"PYTHONPATH": os.getcwd(), "PYTHONWARNINGS": "ignore"}
 
 
 @dataclass(frozen=True)
 class Way:
-    """`call`: a generator function as `module:name`, see `way`. `settings`: how a peer was set up, and after whose
-    advice. `amount`: how much it does in the work's unit; None: as the work says.
-    """
+    """`call`: a generator function as `module:name`, see `way`. `settings`: how a peer was set up."""
 
     name: str
     role: Role
     call: str
     settings: str = ""
-    amount: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,14 @@ class Goal:
     other: str
     times: float
     figure: str = "seconds"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """`way` is to have at most so many MB in memory."""
+
+    way: str
+    most: float
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,13 @@ class Work:
     size: float
     quick: float
     goals: Sequence[Goal] = ()
-    figure: str = "seconds"
+    bounds: Sequence[Bound] = ()
+    also: Mapping[str, str] = field(default_factory=dict)
+    """Further figures that its ways tell, and the heads of their columns."""
     sizes: Callable[[float], Sequence[float]] | None = None
     """How large what each way meets is, where they do one thing at growing sizes."""
+    around: Callable[[Path], AbstractContextManager[object]] = nullcontext
+    """What stands while its ways run, given the data: a service, and the environment that finds it."""
     rounds: int = 5
     cut: float = 120
     """Seconds after which a way is cut off, and gives no ratio."""
@@ -78,7 +87,7 @@ class Result:
     failed: str = ""
 
     def median(self, figure: str) -> float:
-        return statistics.median(run[figure] for run in self.runs)
+        return float(statistics.median(run[figure] for run in self.runs))
 
     def spread(self, figure: str) -> tuple[float, float]:
         found = [run[figure] for run in self.runs]
@@ -87,21 +96,21 @@ class Result:
 
 def measure(work: Work, data: Path, size: float, rounds: int, scratch: Path) -> list[Result]:
     """One result a way. The first round is a warm-up and not counted; who fails in it takes no further part."""
-    place, runs, failed = work.make(data, size), {w.name: [] for w in work.ways}, {}
-    for number in range(rounds + 1):
-        for way in work.ways:
-            if way.name in failed:
-                continue
-            told = _once(work, way, place, size, scratch)
-            if isinstance(told, str):
-                failed[way.name] = told
-            elif number:
-                runs[way.name].append(told)
-            print(f"{work.name}, {way.name}: {told if isinstance(told, str) else _line(told)}", flush=True)
+    place = work.make(data, size)
+    runs: dict[str, list[dict[str, Any]]] = {w.name: [] for w in work.ways}
+    failed: dict[str, str] = {}
+    with work.around(place):
+        for number in range(rounds + 1):
+            for way in [w for w in work.ways if w.name not in failed]:
+                told = _once(work, way, place, size, scratch)
+                if isinstance(told, str):
+                    failed[way.name] = told
+                elif number:
+                    runs[way.name].append(told)
+                print(f"{work.name}, {way.name}: {told if isinstance(told, str) else _line(told)}", flush=True)
     amount = work.amount(place)
     return [
-        Result(work.name, w.name, w.role, size, w.amount or amount, runs[w.name], failed.get(w.name, ""))
-        for w in work.ways
+        Result(work.name, w.name, w.role, size, amount, runs[w.name], failed.get(w.name, "")) for w in work.ways
     ]
 
 
@@ -120,7 +129,7 @@ def _once(work: Work, way: Way, place: Path, size: float, scratch: Path) -> dict
         command = [python, "-m", "benchmarks.way", way.call, str(place), str(out), str(size)]
         with open(f"{folder}/log", "w+b") as log:
             process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, start_new_session=True, env=ENVIRONMENT
+                command, stdout=subprocess.PIPE, stderr=log, start_new_session=True, env=environment()
             )
             try:
                 told, _ = process.communicate(timeout=work.cut)
@@ -136,6 +145,11 @@ def _once(work: Work, way: Way, place: Path, size: float, scratch: Path) -> dict
         return found
 
 
+def environment() -> dict[str, str]:
+    """What a process of ours gets, whatever stands around it now."""
+    return os.environ | {"PYTHONPATH": os.getcwd(), "PYTHONWARNINGS": "ignore"}
+
+
 def fresh(folder: Path) -> Path:
     """The folder, empty."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -144,13 +158,8 @@ def fresh(folder: Path) -> Path:
 
 
 def kept(path: Path, results: Sequence[Result]) -> None:
-    """Put results among those of other works, a line each; what the same works told before goes."""
-    now = {one.work for one in results}
-    lines = [one for one in told(path) if one.work not in now] if path.exists() else []
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(asdict(one)) + "\n" for one in [*lines, *results]))
+    path.write_text("".join(json.dumps(asdict(one)) + "\n" for one in results))
 
 
-def told(path: Path) -> Iterator[Result]:
-    for line in path.read_text().splitlines():
-        yield Result(**json.loads(line))
+def told(path: Path) -> list[Result]:
+    return [Result(**json.loads(line)) for line in path.read_text().splitlines()]

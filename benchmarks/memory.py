@@ -9,7 +9,7 @@
 Without it: a backlog of small files waits in the bucket and their events in the queue of a local AWS. A fresh
 process drains the queue into the inbox, carries the inbox into raw and ends. PSS is sampled from
 /proc/PID/smaps_rollup (Linux only). The ratio of the largest backlog's median to the smallest's tells whether
-memory follows the batch or the backlog; exit code 1 where it is above `--limit`.
+memory follows the batch or the backlog.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def main() -> None:
         work(*options.work)
         return
     sizes = sorted(options.sizes)
+    print("| events | peak MB, median | least | most | s, median | n |\n|---|---|---|---|---|---|")
     if options.house:
         medians = [housed(size, options.repeats) for size in sizes]
     else:
@@ -63,8 +64,8 @@ def main() -> None:
             finally:
                 running.stop()
     ratio = medians[-1] / medians[0]
-    print(f"{max(options.sizes):,} against {min(options.sizes):,} events: {ratio:.3f} (limit {options.limit})")
-    sys.exit(ratio > options.limit)
+    word = "kept" if ratio <= options.limit else "missed"
+    print(f"\n{sizes[-1]:,} against {sizes[0]:,} events, wanted ≤ {options.limit}: **{ratio:.3f}**, {word}.")
 
 
 def work(lake: str, bucket: str, url: str) -> None:
@@ -84,11 +85,16 @@ def measure(size: int, repeats: int) -> float:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: bucket.put(keys[n], _file(n)), range(size)))
     runs = [_run(bucket.name, keys) for _ in range(repeats)]
-    median = statistics.median(peak for peak, _ in runs)
-    told = ", ".join(f"{peak:.0f}" for peak, _ in runs)
-    seconds = statistics.median(took for _, took in runs)
-    print(f"{size:,} events: {median:.1f} MB (of {told}), {seconds:.1f} s", flush=True)
-    return median
+    return told(size, runs)
+
+
+def told(size: int, runs: Sequence[tuple[float, float]]) -> float:
+    """Print a line of the table; gives the median peak."""
+    peaks, seconds = [peak for peak, _ in runs], statistics.median(took for _, took in runs)
+    middle = statistics.median(peaks)
+    spread = f"{middle:.0f} | {min(peaks):.0f} | {max(peaks):.0f}"
+    print(f"| {size:,} | {spread} | {seconds:.1f} | {len(runs)} |", flush=True)
+    return middle
 
 
 def _run(bucket: str, keys: Sequence[str]) -> tuple[float, float]:
@@ -121,11 +127,7 @@ def pss(pid: int) -> float:
 def housed(size: int, repeats: int) -> float:
     """The median peak in MB of the whole house, of runs with a new home each."""
     runs = [_house(size) for _ in range(repeats)]
-    median = statistics.median(peak for peak, _ in runs)
-    told = ", ".join(f"{peak:.0f}" for peak, _ in runs)
-    seconds = statistics.median(took for _, took in runs)
-    print(f"house, {size:,} events: {median:.1f} MB (of {told}), {seconds:.1f} s", flush=True)
-    return median
+    return told(size, runs)
 
 
 def _house(size: int) -> tuple[float, float]:

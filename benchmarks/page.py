@@ -1,7 +1,7 @@
-"""results → the page: a table and a picture a work, between the words that somebody wrote by hand.
+"""results → the page: a table and a picture a work, a command's own words, between what somebody wrote by hand.
 
-In the page a work's part lies between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`. Where there is none yet,
-it is added to the end, below the work's title; what stands outside is never touched.
+In the page the part of each lies between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`. Where there is none
+yet, it is added to the end, below the title; what stands outside is never touched.
 """
 
 from __future__ import annotations
@@ -16,31 +16,35 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.capacity import fit
-from benchmarks.measured import PEERS, Goal, Result, Work, told
+from benchmarks.commands import Command
+from benchmarks.measured import PEERS, Bound, Goal, Result, Work, told
 
 OURS = ("polars", "deltalake", "pyarrow", "boto3", "dagster")
 OTHERS = ("polars", "deltalake", "pyarrow", "duckdb", "dlt", "boto3", "awswrangler", "tpchgen-cli")
+EMPTY = "# What was measured\n\n<!-- bench:machine -->\n<!-- /bench:machine -->\n"
 COLOURS = {"road": "#3f51b5", "peer": "#b0bec5", "floor": "#78909c"}
 
 
-def render(results: Path, page: Path, works: Sequence[Work]) -> None:
-    """Write each work's part anew from its results; a work without any keeps the part that it has."""
-    text = page.read_text() if page.exists() else "# What was measured\n"
-    found = list(told(results)) if results.exists() else []
+def render(results: Path, page: Path, works: Sequence[Work], commands: Sequence[Command]) -> None:
+    """Write each part anew from its file in the folder of results; what has none keeps the part that it has."""
+    text = page.read_text() if page.exists() else EMPTY
     for work in works:
-        mine = [one for one in found if one.work == work.name]
-        if mine:
+        if (file := results / f"{work.name}.jsonl").exists():
+            mine = told(file)
             picture = draw(work, mine, page.parent / "bench" / f"{work.name}.svg")
             text = placed(text, work, [*table(work, mine), "", *picture])
-    if found:
+    for command in commands:
+        if (file := results / f"{command.name}.md").exists():
+            text = placed(text, command, file.read_text().splitlines())
+    if results.exists():
         text = between(text, "machine", machine())
     page.write_text(text)
 
 
-def placed(text: str, work: Work, lines: Sequence[str]) -> str:
-    if f"<!-- bench:{work.name} -->" not in text:
-        text += f"\n## {work.title}\n\n<!-- bench:{work.name} -->\n<!-- /bench:{work.name} -->\n"
-    return between(text, work.name, lines)
+def placed(text: str, what: Work | Command, lines: Sequence[str]) -> str:
+    if f"<!-- bench:{what.name} -->" not in text:
+        text += f"\n## {what.title}\n\n<!-- bench:{what.name} -->\n<!-- /bench:{what.name} -->\n"
+    return between(text, what.name, lines)
 
 
 def between(text: str, name: str, lines: Sequence[str]) -> str:
@@ -51,26 +55,32 @@ def between(text: str, name: str, lines: Sequence[str]) -> str:
 
 def table(work: Work, results: Sequence[Result]) -> list[str]:
     """A line a way: rate, median, least and most, processor time, memory, bytes; and what is wanted."""
+    seconds = ["s, median", "least", "most", "processor s"]
+    heads = ["way", f"{work.unit} a second", *seconds, "peak MB", "written MB", *work.also.values(), "n"]
     lines = [
-        f"| way | {work.unit} a second | s, median | least | most | processor s | peak MB | written MB | n |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *[_line(one) for one in results],
+        f"| {' | '.join(heads)} |",
+        "|---" * len(heads) + "|",
+        *[_line(one, [*work.also]) for one in results],
     ]
-    goals = [_goal(goal, results) for goal in work.goals] + _growth(work, results)
+    goals = [_goal(goal, results) for goal in work.goals] + [_bound(bound, results) for bound in work.bounds]
+    goals += _growth(work, results)
     settings = [f"- {w.name}: {w.settings}" for w in work.ways if w.settings]
     return lines + (["", *goals] if goals else []) + (["", *settings] if settings else [])
 
 
-def _line(one: Result) -> str:
+def _line(one: Result, also: Sequence[str]) -> str:
     if not one.runs:
-        return f"| {one.way} | {one.failed} | – | – | – | – | – | – | 0 |"
+        return f"| {one.way} | {one.failed} |" + " – |" * (6 + len(also)) + " 0 |"
     least, most = one.spread("seconds")
-    rate = one.amount / one.median("seconds")
-    figures = f"{one.median('seconds'):.2f} | {least:.2f} | {most:.2f} | {one.median('processor'):.2f}"
-    written = one.median("bytes") / 1e6
-    return (
-        f"| {one.way} | {rate:.1f} | {figures} | {one.median('peak_mb'):.0f} | {written:.1f} | {len(one.runs)} |"
-    )
+    figures = [
+        f"{one.amount / one.median('seconds'):.1f}",
+        *(f"{seconds:.2f}" for seconds in (one.median("seconds"), least, most, one.median("processor"))),
+        f"{one.median('peak_mb'):.0f}",
+        f"{written / 1e6:.1f}" if (written := one.median("bytes")) else "–",
+        *(f"{one.median(figure):,.0f}" for figure in also),
+        str(len(one.runs)),
+    ]
+    return f"| {one.way} | {' | '.join(figures)} |"
 
 
 def ratio(goal: Goal, results: Sequence[Result]) -> float | None:
@@ -89,6 +99,15 @@ def _goal(goal: Goal, results: Sequence[Result]) -> str:
     if found is None:
         return f"- {what}: **no ratio**, one of them gave no figures."
     return f"- {what}: **{found:.2f} ×**, {'reached' if found >= goal.times else 'missed'}."
+
+
+def _bound(bound: Bound, results: Sequence[Result]) -> str:
+    (mine,) = [one for one in results if one.way == bound.way]
+    what = f"{bound.way}, peak of memory, wanted ≤ {bound.most:.0f} MB"
+    if not mine.runs:
+        return f"- {what}: **no figure**."
+    found = mine.median("peak_mb")
+    return f"- {what}: **{found:.0f} MB**, {'kept' if found <= bound.most else 'missed'}."
 
 
 def _growth(work: Work, results: Sequence[Result]) -> list[str]:

@@ -68,11 +68,12 @@ def main() -> None:
     parser.add_argument("--datasets", type=int, nargs="+", default=[10, 20, 50])
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
-    print("| datasets | first tick, ms | later ticks, ms, median | least | most |\n|---|---|---|---|---|")
+    print("| datasets | first tick, ms | later ticks, ms, median | least | most | n |\n|---|---|---|---|---|---|")
     for number in options.datasets:
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
             first, *later = process.submit(measured, number, options.repeats + 1).result()
-        print(f"| {number} | {first:.0f} | {statistics.median(later):.0f} | {min(later):.0f} | {max(later):.0f} |")
+        spread = f"{statistics.median(later):.0f} | {min(later):.0f} | {max(later):.0f}"
+        print(f"| {number} | {first:.0f} | {spread} | {len(later)} |", flush=True)
 
 
 def measured(number: int, ticks: int) -> list[float]:

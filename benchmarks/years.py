@@ -8,6 +8,7 @@ hour and airport, are not put: their cursor says that they were.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +65,7 @@ def at(home: Path) -> tuple[Lake, Folder]:
 
 def middle(most: float) -> int:
     """Of three sizes that grow by one factor, from a year to the most, the second."""
-    return round(most**0.5)
+    return round(math.sqrt(most))
 
 
 def lakes(data: Path, most: float) -> Path:

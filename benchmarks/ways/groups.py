@@ -6,22 +6,22 @@ amount: of customers in a row, or of ones spread over the whole table.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dataframely as dy
 import polars as pl
 from deltalake import write_deltalake
 
 from benchmarks.data import once
+from benchmarks.way import Steps
 from lakehouse.dataset import Dataset, Serving
+from lakehouse.engines import Narrowed, compute
 from lakehouse.lake import Lake
 from lakehouse.lake.maintenance import tidy
 from lakehouse.layers import serving
 from lakehouse.layers.cleaned import open_cleaned
 
-Steps = Generator[dict[str, Any] | None, None, dict[str, Any] | None]
 EACH = 10
 PRODUCTS = 10_000
 AT_ONCE = 1_000_000
@@ -70,11 +70,12 @@ def lakes(data: Path, rows: float) -> Path:
     """Two lakes: of so many orders, and of a tenth."""
     root = data / f"orders-{rows:.0f}"
     for count in (int(rows), int(rows / 10)):
-        once(root / f"{count}", lambda folder, count=count: _filled(Lake(str(folder.resolve())), count))
+        once(root / f"{count}", partial(_filled, rows=count))
     return root
 
 
-def _filled(lake: Lake, rows: int) -> None:
+def _filled(folder: Path, rows: int) -> None:
+    lake = Lake(str(folder.resolve()))
     customer = pl.int_range(rows // EACH, dtype=pl.Int64, eager=True).alias("customer")
     country = pl.format("C{}", pl.col("customer") % 200).alias("country")
     product = pl.int_range(PRODUCTS, dtype=pl.Int64, eager=True).alias("product")
@@ -110,36 +111,33 @@ def _refreshed(home: Path, count: int, spread: bool) -> Steps:
     rows = _orders(order.alias("order").to_frame(), pl.lit(table.version + 1, pl.Int64))
     rows = rows.select(pl.all(), **ORIGIN).select(table.columns)
     table.apply(rows, rows.clear(), ["order"])
-    yield None
+    yield
     done = serving.serve(lake, SPENT, DATASETS)
+    yield
     assert done.upserted == count
-    yield {"changed": count}
+    return None
 
 
 def few_of_few(data: Path, out: Path, rows: float) -> Steps:
-    yield from _refreshed(data / f"{int(rows / 10)}", FEW, spread=False)
-    return None
+    return _refreshed(data / f"{int(rows / 10)}", FEW, spread=False)
 
 
 def few(data: Path, out: Path, rows: float) -> Steps:
-    yield from _refreshed(data / f"{int(rows)}", FEW, spread=False)
-    return None
+    return _refreshed(data / f"{int(rows)}", FEW, spread=False)
 
 
 def few_spread(data: Path, out: Path, rows: float) -> Steps:
-    yield from _refreshed(data / f"{int(rows)}", FEW, spread=True)
-    return None
+    return _refreshed(data / f"{int(rows)}", FEW, spread=True)
 
 
 def many(data: Path, out: Path, rows: float) -> Steps:
-    yield from _refreshed(data / f"{int(rows)}", MANY, spread=False)
-    return None
+    return _refreshed(data / f"{int(rows)}", MANY, spread=False)
 
 
 def whole(data: Path, out: Path, rows: float) -> Steps:
     """The function over the whole table, its result thrown away: what a refresh without groups computes."""
     lake = Lake(str(data / f"{int(rows)}"))
-    frames = [open_cleaned(lake, DATASETS[name]).scan() for name in SPENT.upstreams]
-    yield None
-    assert serving.compute(SPENT, frames).height == int(rows) // EACH
+    frames = [Narrowed(open_cleaned(lake, DATASETS[name])) for name in SPENT.upstreams]
+    yield
+    assert compute(SPENT.compute, frames).height == int(rows) // EACH
     return None

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dataframely as dy
+import polars as pl
 
 from benchmarks import years
 from benchmarks.folder import Folder
+from benchmarks.way import Steps
+from benchmarks.ways.peers import LAKE, LANDING, bytes_at
 from lakehouse.dataset import Dataset, load
 from lakehouse.dynamodb.sync import items_of, publish
 from lakehouse.lake import Lake
 from lakehouse.landing import inbox
+from lakehouse.landing.objects import Bucket
 from lakehouse.layers import ingest, raw, serving
 from lakehouse.layers.lag import lagging
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, client
 
-Steps = Generator[dict[str, Any] | None, None, dict[str, Any] | None]
+REFUSED = ("latin", "empty", "doubled")
+"""How a file is named that raw refuses whole."""
 
 
 class Row(dy.Schema):
@@ -32,48 +38,60 @@ class Row(dy.Schema):
 
 def to_raw(data: Path, out: Path, _: float) -> Steps:
     """From the events in the inbox to rows, heads and cursor in raw."""
-    keys = [str(p.relative_to(data)) for p in sorted(data.rglob("*.csv"))]
-    name = keys[0].partition("/")[0]
-    lake, dataset = Lake(str(out)), Dataset(name=name, landing=f"{name}/*.csv", contract=Row)
-    inbox.announce(lake, name, keys, event="landed")
-    bucket = Folder(data)
+    return _carried(Folder(data), Lake(str(out)))
+
+
+def s3_to_raw(_: Path, out: Path, __: float) -> Steps:
+    """The same from S3 to S3."""
+    place = f"s3://{LAKE}/{out.parent.name}"
+    yield from _carried(Bucket(client("s3"), LANDING), Lake(place))
+    return {"bytes": bytes_at(place)}
+
+
+def _carried(bucket: Bucket, lake: Lake) -> Steps:
+    """Fails where an object's head does not say of it what its name does."""
+    found = {one.key: one.size for one in bucket.list()}
+    name = min(found).partition("/")[0]
+    dataset, now = Dataset(name=name, landing=f"{name}/*", contract=Row), datetime.now(UTC)
+    event = {"dataset": name, "kind": "created", "event_name": "benchmark", "sent_at": now, "received_at": now}
+    events = [{**event, "key": key, "size": size} for key, size in found.items()]
+    inbox.open_inbox(lake).append(pl.DataFrame(events, schema=inbox.SCHEMA))
     yield
     ingest.ingest(lake, bucket, dataset)
-    table = raw.open_raw(lake, name)
-    heads = raw.heads(table).collect()
-    assert heads.height == len(keys)
-    assert set(heads["_state"]) == {"read"}
-    return {"rows": table.count - heads.height}
+    yield
+    heads = raw.heads(raw.open_raw(lake, name)).select("_object", "_state").collect()
+    states = {key: "refused" if Path(key).stem.endswith(REFUSED) else "read" for key in found}
+    assert sorted(heads.rows()) == sorted(states.items())
+    return None
 
 
 def smallest(data: Path, out: Path, size: float) -> Steps:
-    yield from _day(data / "1", out)
-    return None
+    return _day(data / "1")
 
 
 def middle(data: Path, out: Path, size: float) -> Steps:
-    yield from _day(data / f"{years.middle(size)}", out)
-    return None
+    return _day(data / f"{years.middle(size)}")
 
 
 def largest(data: Path, out: Path, size: float) -> Steps:
-    yield from _day(data / f"{size:.0f}", out)
-    return None
+    return _day(data / f"{size:.0f}")
 
 
-def _day(home: Path, out: Path) -> Steps:
+def _day(home: Path) -> Steps:
     """One more day of flights, from its event in the inbox to the items; a day before it warms up."""
     with years.local(home):
         lake, bucket = years.at(home)
         datasets, settings = load(), Settings.load()
         years.land(bucket, lake, "flights", years.next_day(bucket))
-        _carried(lake, bucket, datasets, settings)
+        _served(lake, bucket, datasets, settings)
         years.land(bucket, lake, "flights", years.next_day(bucket))
-        yield None
-        yield _carried(lake, bucket, datasets, settings)
+        yield
+        told = _served(lake, bucket, datasets, settings)
+        yield
+        return told
 
 
-def _carried(lake: Lake, bucket: Folder, datasets: dict[str, Dataset], settings: Settings) -> dict[str, Any]:
+def _served(lake: Lake, bucket: Folder, datasets: dict[str, Dataset], settings: Settings) -> dict[str, Any]:
     """Every hop that a run of `flights` makes, and what each took. Fails where items and changed rows differ."""
     told: dict[str, Any] = {}
     items = partial(items_of, settings)
