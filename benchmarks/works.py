@@ -86,7 +86,8 @@ LAKES = [
 ]
 GROUP = "benchmarks.ways.groups"
 GROUPS = [
-    Way("100 customers of a tenth of the table", "road", f"{GROUP}:few_of_few"),
+    Way("100 customers of a quarter of the rows", "road", f"{GROUP}:few_of_quarter"),
+    Way("100 customers of half of the rows", "road", f"{GROUP}:few_of_half"),
     Way("100 customers in a row", "road", f"{GROUP}:few"),
     Way("100 customers spread over half of it", "road", f"{GROUP}:few_spread"),
     Way("10,000 customers in a row", "road", f"{GROUP}:many"),
@@ -226,8 +227,8 @@ WORKS = [
         30_000_000,
         1_000_000,
         goals=[
-            Goal(GROUPS[1].name, GROUPS[0].name, 1 / 1.3, "processor"),
-            Goal(GROUPS[1].name, GROUPS[-1].name, 10, "processor"),
+            Goal(GROUPS[2].name, GROUPS[0].name, 1 / 1.3, "processor"),
+            Goal(GROUPS[2].name, GROUPS[-1].name, 10, "processor"),
         ],
         cut=300,
     ),

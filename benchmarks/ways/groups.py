@@ -15,6 +15,7 @@ from deltalake import write_deltalake
 
 from benchmarks.data import once
 from benchmarks.way import Steps
+from benchmarks.ways.peers import copied
 from lakehouse.dataset import Dataset, Serving
 from lakehouse.engines import Narrowed, compute
 from lakehouse.lake import Lake
@@ -67,9 +68,9 @@ ORIGIN |= {"_record": pl.lit(0, pl.Int64), "_modified": pl.lit(None, pl.Datetime
 
 
 def lakes(data: Path, rows: float) -> Path:
-    """Two lakes: of so many orders, and of a tenth."""
+    """Lakes of so many orders, of half of them and of a quarter."""
     root = data / f"orders-{rows:.0f}"
-    for count in (int(rows), int(rows / 10)):
+    for count in (int(rows / 4), int(rows / 2), int(rows)):
         once(root / f"{count}", partial(_filled, rows=count))
     return root
 
@@ -100,17 +101,15 @@ def _add(lake: Lake, name: str, rows: pl.DataFrame) -> None:
     tidy(table)
 
 
-def _refreshed(home: Path, count: int, spread: bool) -> Steps:
-    """`count` customers' orders change; what follows is timed."""
-    lake = Lake(str(home))
+def _refreshed(home: Path, out: Path, count: int, spread: bool) -> Steps:
+    """`count` customers' orders change, in a copy; what follows is timed."""
+    copied(home, out)
+    lake = Lake(str(out))
     table = open_cleaned(lake, DATASETS["orders"])
-    customers = int(home.name) // EACH
-    first = table.version * 7_919 % (customers // 2)
-    step = customers // 2 // count if spread else 1
-    order = (pl.int_range(count, dtype=pl.Int64, eager=True) * step + first) * EACH
-    rows = _orders(order.alias("order").to_frame(), pl.lit(table.version + 1, pl.Int64))
-    rows = rows.select(pl.all(), **ORIGIN).select(table.columns)
-    table.apply(rows, rows.clear(), ["order"])
+    half = int(home.name) // EACH // 2
+    order = half + pl.int_range(count, dtype=pl.Int64, eager=True) * (half // count if spread else 1)
+    rows = _orders((order * EACH).alias("order").to_frame(), pl.lit(2, pl.Int64))
+    table.apply(rows.select(pl.all(), **ORIGIN).select(table.columns), rows.clear(), ["order"])
     yield
     done = serving.serve(lake, SPENT, DATASETS)
     yield
@@ -118,20 +117,24 @@ def _refreshed(home: Path, count: int, spread: bool) -> Steps:
     return None
 
 
-def few_of_few(data: Path, out: Path, rows: float) -> Steps:
-    return _refreshed(data / f"{int(rows / 10)}", FEW, spread=False)
+def few_of_quarter(data: Path, out: Path, rows: float) -> Steps:
+    return _refreshed(data / f"{int(rows / 4)}", out, FEW, spread=False)
+
+
+def few_of_half(data: Path, out: Path, rows: float) -> Steps:
+    return _refreshed(data / f"{int(rows / 2)}", out, FEW, spread=False)
 
 
 def few(data: Path, out: Path, rows: float) -> Steps:
-    return _refreshed(data / f"{int(rows)}", FEW, spread=False)
+    return _refreshed(data / f"{int(rows)}", out, FEW, spread=False)
 
 
 def few_spread(data: Path, out: Path, rows: float) -> Steps:
-    return _refreshed(data / f"{int(rows)}", FEW, spread=True)
+    return _refreshed(data / f"{int(rows)}", out, FEW, spread=True)
 
 
 def many(data: Path, out: Path, rows: float) -> Steps:
-    return _refreshed(data / f"{int(rows)}", MANY, spread=False)
+    return _refreshed(data / f"{int(rows)}", out, MANY, spread=False)
 
 
 def whole(data: Path, out: Path, rows: float) -> Steps:
