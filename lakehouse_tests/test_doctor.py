@@ -216,13 +216,13 @@ def attributes(house: House, **changed: str) -> Iterator[None]:
         doctor.Patient.queue = before  # type: ignore[method-assign]
 
 
-def test_a_queue_without_policy_or_dead_letters_or_that_keeps_too_long_is_named(house: House) -> None:
+def test_a_queue_without_policy_or_dead_letters_or_that_keeps_too_briefly_is_named(house: House) -> None:
     with attributes(house, Policy=""):
         assert "lets anybody send" in house.sole("queue", "fault").seen
     with attributes(house, RedrivePolicy=""):
         assert "no queue for them" in house.sole("dead letters", "warning").seen
-    with attributes(house, MessageRetentionPeriod="1209600"):
-        assert "14 days" in house.sole("queue", "warning").seen
+    with attributes(house, MessageRetentionPeriod="345600"):
+        assert "4 days" in house.sole("queue", "warning").seen
 
 
 def test_dead_letters_are_counted(house: House) -> None:

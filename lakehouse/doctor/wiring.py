@@ -15,8 +15,8 @@ from lakehouse.doctor.finding import Finding, Patient, fault, warning, well
 
 SKEW, REFUSED = 30, 300
 """Seconds by which a clock may be off. AWS refuses a signature that is five minutes old."""
-HALF = 7 * 24 * 3600
-"""The longest time for which the queue should keep a message: a dead one is kept 14 days from its sending."""
+WEEK, LONGEST = 7 * 24 * 3600, 14 * 24 * 3600
+"""For how long a queue should keep a message at least, and what SQS allows."""
 UP = "`lakehouse up` in another terminal starts a local AWS; another is found by the AWS_… variables"
 TEMPLATE = (
     "deploy deploy/lakehouse.yaml and set the LAKEHOUSE_… variables from its outputs; locally: `lakehouse up`"
@@ -66,10 +66,10 @@ def bucket(patient: Patient) -> Iterator[Finding]:
 def queue(patient: Patient) -> Iterator[Finding]:
     told = patient.queue
     yield well("queue", f"{told['ApproximateNumberOfMessages']} waiting")
-    if int(told["MessageRetentionPeriod"]) > HALF:
+    if int(told["MessageRetentionPeriod"]) < WEEK:
         days = int(told["MessageRetentionPeriod"]) // 86400
-        seen = f"it keeps messages for {days} days, which leaves a dead one less than a week"
-        yield warning("queue", seen, f"set its MessageRetentionPeriod to {HALF}")
+        seen = f"it keeps messages for {days} days: what waits longer is found by `lakehouse reconcile` alone"
+        yield warning("queue", seen, f"set its MessageRetentionPeriod to {LONGEST}")
     if not told.get("Policy"):
         yield fault("queue", "no policy of it lets anybody send to it", TEMPLATE)
     if not told.get("RedrivePolicy"):
