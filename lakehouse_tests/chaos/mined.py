@@ -21,4 +21,5 @@ def passage(door: str) -> None:
 
 
 mine(passage)
+definitions.built.cache_clear()  # the fork server has built what is not patched
 defs = definitions.defs

@@ -49,4 +49,5 @@ def shaken(session: Session, *args: Any, **kwargs: Any) -> Any:
 create_client = Session.create_client
 Session.create_client = shaken  # type: ignore[method-assign]
 mine(passage)
+definitions.built.cache_clear()  # the fork server has built what is not patched
 defs = definitions.defs

@@ -15,4 +15,5 @@ def load() -> dict[str, Dataset]:
 
 definitions.load = load
 raw.BATCH, fanout.OVERSIZED, shares.LOOK_SECONDS = 1, 10, 1
+definitions.built.cache_clear()  # the fork server has built what is not patched
 defs = definitions.defs
