@@ -65,5 +65,6 @@ def built() -> dg.Definitions:
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    """What engines do not do alike is refused here: to ask what functions give starts threads."""
     porting.refuse(load())
     return built()

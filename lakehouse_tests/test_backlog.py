@@ -122,6 +122,13 @@ def test_nothing_moves_before_all_is_looked_at_where_a_rule_fails_the_run(
     assert tables(behind.lake) == before
 
 
+def test_one_worker_walks(behind: Road) -> None:
+    before = tables(behind.lake)
+    assert fanout.together(behind.lake, PRICES, 1) == 0
+    assert tables(behind.lake) == before
+    assert fanout.together(behind.lake, PRICES, 2) > 0
+
+
 @pytest.mark.parametrize(("oversized", "changes"), [(5, {}), (4, {"order_by": []})])
 def test_what_is_small_or_of_other_code_is_one_walks(
     behind: Road, monkeypatch: pytest.MonkeyPatch, oversized: int, changes: dict[str, Any]

@@ -74,7 +74,7 @@ def order(table: Table, columns: Sequence[str]) -> bool:
     if since is not None and since.is_empty():
         return False
     try:
-        table.delta.optimize.z_order([*columns], target_size=table.file_size, post_commithook_properties=HOOKS)
+        table.delta.optimize.z_order([*columns], post_commithook_properties=HOOKS)
     except CommitFailedError:
         return False
     empty = table.scan().head(0).collect()

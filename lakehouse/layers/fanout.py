@@ -92,9 +92,12 @@ class Plan:
 def together(lake: Lake, dataset: Dataset, workers: int, tell: Callable[[Hopped], None] = lambda _: None) -> int:
     """Carry a backlog that is oversized as the first of `workers`; the others `carry` wherever they are started.
 
-    Gives how many portions were taken. Nothing is done where the backlog is small, where a table is held or yet to
-    be taken anew, and where a rule fails the run: then nothing may move before all has been looked at.
+    Gives how many portions were taken. Nothing is done where there is one worker or no `partition_by`, where the
+    backlog is small, where a table is held or yet to be taken anew, and where a rule fails the run: then nothing
+    may move before all has been looked at.
     """
+    if workers < 2 or not dataset.partition_by:
+        return 0
     if joined(lake, dataset) is None:
         share(lake, dataset)
     return carry(lake, dataset, 0, workers, tell)

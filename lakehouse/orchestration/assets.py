@@ -214,8 +214,7 @@ def _cleaned(dataset: Dataset) -> dg.AssetsDefinition:
         lake = lakehouse.lake
         heads = heads_of(lake, context, dataset.name)
         shared: list[Hopped] = []
-        if dataset.partition_by and lakehouse.settings.workers > 1:
-            fanout.together(lake, dataset, lakehouse.settings.workers, shared.append)
+        fanout.together(lake, dataset, lakehouse.settings.workers, shared.append)
         kept, refused = (sum_of(verb(lake, dataset), shared) for verb in (cleaned.clean, cleaned.quarantine))
         metrics.add("lakehouse.quarantine", refused.upserted, dataset=dataset.name)
         more: dict[str, Any] = {"quarantined": refused.upserted}

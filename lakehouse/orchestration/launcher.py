@@ -1,7 +1,8 @@
 """run → worker process: Dagster's run launcher, warm.
 
 One process a run, as with the stock launcher, but forked from a process that has imported everything, which takes
-about 10 ms in place of 3 s. All that is used of Dagster's private parts is imported here and nowhere else.
+about 10 ms in place of 3 s. What launchers need of Dagster's private parts is imported here and in `composite`;
+that of its storage in `runless`.
 """
 
 import contextlib

@@ -18,6 +18,7 @@ import dagster as dg
 import pytest
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.plan.objects import StepFailureData, StepSuccessData
+from dagster._daemon.sensor import MIN_INTERVAL_LOOP_TIME
 
 import lakehouse
 from lakehouse.dataset import load
@@ -171,6 +172,18 @@ def test_what_no_dataset_claims_has_a_run_of_its_own(instance: dg.DagsterInstanc
     box = lake.open(inbox.NAME)
     assert box is not None
     assert box.mark(inbox.ROUTES)
+
+
+def test_two_landing_sensors_take_turns_half_way_between_dagsters_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(sensor.time, "sleep", slept.append)
+    monkeypatch.setattr(sensor, "tick", lambda *_: dg.SensorResult(skip_reason=f"after {slept}"))
+    place = SimpleNamespace(settings=SimpleNamespace(queue_url="https://queue"))
+    found = sensor.build({}, [dg.define_asset_job("one")])
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance, resources={"lakehouse": place})
+        told = {one.name: one(context).skip_reason.skip_message for one in found}
+    assert told == {"landing": "after [0]", "landing_between": f"after [0, {MIN_INTERVAL_LOOP_TIME / 2}]"}
 
 
 def test_every_table_of_every_dataset_is_an_asset_with_its_lineage() -> None:
