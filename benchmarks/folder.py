@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,15 +24,17 @@ class Folder(Bucket):
         (self.root / key).write_bytes(body)
 
     def look(self, key: str) -> Identity:
-        told = (self.root / key).stat()
+        told = os.stat(f"{self.root}/{key}")
         modified = datetime.fromtimestamp(told.st_mtime, UTC)
         return Identity(key, None, str(told.st_mtime_ns), told.st_size, modified)
 
     def get(self, key: str) -> tuple[Identity, bytes | Body]:
         found = self.look(key)
-        if found.size <= objects.WHOLE:
-            return found, (self.root / key).read_bytes()
-        return found, Body(key, (self.root / key).open("rb"))
+        file = open(f"{self.root}/{key}", "rb", buffering=0)
+        if found.size > objects.WHOLE:
+            return found, Body(key, file)
+        with file:
+            return found, file.read()
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Identity]:
         keys = sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())

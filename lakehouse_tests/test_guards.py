@@ -1015,7 +1015,7 @@ MUTATIONS = [
     swap(
         "portions of two sizes are taken for the same",
         "layers/fanout.py",
-        "{dataset.fingerprint} {raw_layer.BATCH} {raw_layer.BYTES}",
+        "{dataset.fingerprint} {raw_layer.BATCH} {BYTES}",
         "{dataset.fingerprint}",
         "test_fanout.py::portions_of_another_size_are_another_plan",
     ),

@@ -57,7 +57,7 @@ def _carried(bucket: Bucket, lake: Lake) -> Steps:
     events = [{**event, "key": key, "size": size} for key, size in found.items()]
     inbox.open_inbox(lake).append(pl.DataFrame(events, schema=inbox.SCHEMA))
     yield
-    ingest.ingest(lake, bucket, dataset)
+    ingest.ingest(lake, bucket, dataset, run="benchmark")
     yield
     heads = raw.heads(raw.open_raw(lake, name)).select("_object", "_state").collect()
     states = {key: "refused" if Path(key).stem.endswith(REFUSED) else "read" for key in found}

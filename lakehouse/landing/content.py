@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat, takewhile
 from pathlib import PurePosixPath
 from typing import IO, Any
 
 from lakehouse.landing import packing
+from lakehouse.landing.ahead import ahead
 from lakehouse.landing.refusal import Unreadable
 
 PIECE = 4 << 20
@@ -66,10 +67,7 @@ class Content:
         if self.rest is None:
             return
         with ThreadPoolExecutor(1) as fetcher:
-            coming = fetcher.submit(next, self.rest, b"")
-            while piece := coming.result():
-                coming = fetcher.submit(next, self.rest, b"")
-                yield piece
+            yield from takewhile(len, ahead(fetcher, lambda rest: next(rest, b""), repeat(self.rest), 1))
 
 
 def joined(pieces: Iterator[bytes]) -> bytes:

@@ -9,6 +9,7 @@ from itertools import chain
 from lakehouse.landing.refusal import Unreadable
 
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+UTF_8 = {"utf-8", "utf-8-sig"}
 SAMPLE = 512
 
 
@@ -18,26 +19,30 @@ def decoded(body: bytes, encoding: str | None = None) -> str:
     try:
         return body.decode(encoding).removeprefix("\ufeff")
     except UnicodeError as error:
-        raise _unfit(encoding, error) from error
+        raise unfit(encoding, error) from error
 
 
 def recoded(pieces: Iterator[bytes], encoding: str | None = None) -> Iterator[bytes]:
-    """The same text in UTF-8, a piece at a time, none of them empty. Raises as `decoded`."""
+    """The same text in UTF-8 without its byte order mark, a piece at a time, none of them empty.
+
+    What is said to be UTF-8 is passed on as it is: who parses it finds out. Raises as `decoded` for the others.
+    """
     first = next(pieces, b"")
-    encoding = encoding or _found(first)
-    if encoding == "utf-8" and first.startswith(codecs.BOM_UTF8):
-        first = first.removeprefix(codecs.BOM_UTF8)
+    encoding = codecs.lookup(encoding or _found(first)).name
+    if encoding in UTF_8:
+        yield from filter(None, chain([first.removeprefix(codecs.BOM_UTF8)], pieces))
+        return
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        text = decoder.decode(first).removeprefix("\ufeff")
-        told = chain([(first, text)], ((piece, decoder.decode(piece)) for piece in pieces))
-        yield from filter(None, (piece if encoding == "utf-8" else text.encode() for piece, text in told))
+        begin = decoder.decode(first).removeprefix("\ufeff")
+        yield from filter(None, (text.encode() for text in chain([begin], map(decoder.decode, pieces))))
         decoder.decode(b"", final=True)
     except UnicodeError as error:
-        raise _unfit(encoding, error) from error
+        raise unfit(encoding, error) from error
 
 
-def _unfit(encoding: str, error: UnicodeError) -> Unreadable:
+def unfit(encoding: str, error: UnicodeError) -> Unreadable:
+    """What is wrong with bytes that are no such text."""
     hint = "" if encoding != "utf-8" else '; if it is Latin-1, its dataset declares encoding="latin-1"'
     return Unreadable(f"not {encoding.upper()}: {error}{hint}")
 

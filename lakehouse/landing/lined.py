@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
@@ -11,11 +12,14 @@ from typing import Any, AnyStr
 import numpy as np
 import polars as pl
 
+from lakehouse.landing.ahead import ahead
 from lakehouse.landing.encoding import recoded
 from lakehouse.landing.refusal import Unreadable
 
 LONGEST = 64 << 20
 """Bytes of one record of a file that is read in pieces."""
+PARSERS = 2
+"""Pieces of one file that are parsed at a time."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,23 @@ class Lined:
         return self.each(records, kind) if rows is None else rows
 
     def read_pieces(self, pieces: Iterator[bytes], form: Any) -> Iterator[pl.DataFrame]:
-        """The rows of a file that is not at hand, those of each piece before the next is asked for."""
+        """The rows of a file that is not at hand, a piece at a time."""
         form = form or self.form
         lines = _whole_lines(recoded(pieces, form.encoding))
         kind, records = self.begun(next(lines, b""), replace(form, encoding="utf-8"))
         left = b""
-        for piece in chain([records], lines):
-            records, left = left + piece, b""
-            rows = self.at_once(records, kind)
-            if rows is None:
-                left = bounded(self.open(records, kind))
-                rows = self.each(records.removesuffix(left), kind)
-            yield rows
+        with ThreadPoolExecutor(PARSERS) as pool:
+            parsed = ahead(
+                pool, lambda piece: (piece, self.at_once(piece, kind)), chain([records], lines), PARSERS - 1
+            )
+            for records, rows in parsed:
+                if left:
+                    records = left + records
+                    left, rows = b"", self.at_once(records, kind)
+                if rows is None:
+                    left = bounded(self.open(records, kind))
+                    rows = self.each(records.removesuffix(left), kind)
+                yield rows
         if left:
             yield self.each(left, kind)
 

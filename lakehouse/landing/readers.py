@@ -29,6 +29,7 @@ from lakehouse.landing.columnar import (
 )
 from lakehouse.landing.content import Content, Interrupted, unwrapped
 from lakehouse.landing.delimited import CSV, read_csv
+from lakehouse.landing.encoding import unfit
 from lakehouse.landing.lined import Lined
 from lakehouse.landing.markup import is_xml, read_xml, xml_pieces
 from lakehouse.landing.records import NDJSON, PLAIN, json_pieces, read_json, read_lines, read_ndjson
@@ -120,6 +121,8 @@ def _blamed() -> Iterator[None]:
         yield
     except (Unreadable, Interrupted, MemoryError):
         raise
+    except UnicodeDecodeError as error:
+        raise unfit(error.encoding, error) from error
     except (Exception, pl.exceptions.PanicException) as error:
         raise Unreadable(f"its reader failed: {type(error).__name__}: {error}") from error
 

@@ -32,7 +32,7 @@ def read_ndjson(body: bytes, form: Json = JSON) -> pl.DataFrame:
 
 
 def _begun(body: bytes, form: Json | Lines) -> tuple[None, bytes]:
-    records = ended(decoded(body, form.encoding).encode())
+    records = ended(b"".join(recoded(iter([body]), form.encoding)))
     return None, records.replace(b"\r\n", b"\n") if b"\r" in records else records
 
 

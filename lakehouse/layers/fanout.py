@@ -33,7 +33,7 @@ from lakehouse.layers import raw as raw_layer
 from lakehouse.layers.balance import BALANCE
 from lakehouse.layers.cleaned import CLEANED, QUARANTINE
 from lakehouse.layers.history import HISTORY
-from lakehouse.layers.portion import Follower, bounded, by_heads, speaking
+from lakehouse.layers.portion import BYTES, Follower, bounded, by_heads, speaking
 from lakehouse.layers.tables import of_raw
 
 FOLLOWERS: Mapping[str, Follower] = {
@@ -171,7 +171,7 @@ def _at(lake: Lake, dataset: Dataset, version: int) -> Table | None:
 
 def _code(dataset: Dataset) -> str:
     """What a plan's cursor says of the code: what makes the rows, and where portions end."""
-    return f"{dataset.fingerprint} {raw_layer.BATCH} {raw_layer.BYTES}"
+    return f"{dataset.fingerprint} {raw_layer.BATCH} {BYTES}"
 
 
 def _empty(table: Table, source: Table, dataset: Dataset, follower: Follower) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import accumulate
 
 import polars as pl
@@ -14,6 +15,7 @@ from lakehouse.dataset import Dataset
 from lakehouse.lake import Conflict, Desired, Hopped, Lake, News, Table, walk
 from lakehouse.lake.hop import cursor_after
 from lakehouse.landing import inbox
+from lakehouse.landing.ahead import ahead
 from lakehouse.landing.erased import erased
 from lakehouse.landing.objects import Bucket, Identity, Unreachable
 from lakehouse.landing.removals import REMOVED, Removal, removals
@@ -111,7 +113,7 @@ def _batch(
         if alone:
             told = iter([_alone(dataset, raw, news, bucket, one, pace.run) for one in taken])
         else:
-            told = pool.map(lambda some: next_generations(bucket, dataset, some, pace.run), _bundles(taken))
+            told = ahead(pool, partial(next_generations, bucket, dataset, run=pace.run), _bundles(taken), READERS)
         read = kept_out(dataset, (part for parts in told for part in parts), erased(lake))
         floor = raw.mark(FLOOR) or 0
         heads, written = lay(raw, map(lambda part: _above(part, floor), read))

@@ -1,4 +1,4 @@
-"""raw → portions: the objects that a target of raw has yet to take, bounded as raw's own commits are."""
+"""raw → portions: the objects that a target of raw has yet to take, so many at once as memory holds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from lakehouse.lake.table import SHARED, Part
 from lakehouse.layers import raw as raw_layer
 
 TOLD = ("_object", "_state", "_size", "_modified")
+BYTES = 64 << 20
+"""Bytes of objects, as they lie in the bucket, whose rows are in memory at once; a larger one is alone."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,13 @@ def speaking(heads: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
 
 
 def bounded(heads: pl.DataFrame) -> Iterator[list[str]]:
-    """The heads' objects, the newest first, as many at once as raw takes in a commit."""
+    """The heads' objects, the newest first, in parts within `BYTES` and of no more than raw takes in a commit."""
     sizes = heads.group_by("_object").agg(pl.col("_size").max().fill_null(0), pl.col("_modified").max())
     part: list[str] = []
     taken = 0
     for key, size, _ in sizes.sort("_modified", "_object", descending=True).iter_rows():
         taken += size
-        if part and (taken > raw_layer.BYTES or len(part) == raw_layer.BATCH):
+        if part and (taken > BYTES or len(part) == raw_layer.BATCH):
             yield part
             part, taken = [], size
         part.append(key)

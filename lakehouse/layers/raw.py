@@ -22,7 +22,7 @@ from lakehouse.landing.removals import REMOVED
 
 BATCH = 1000
 """Objects a commit."""
-BYTES = 64 << 20
+BYTES = 256 << 20
 """Bytes of objects a commit, as they lie in the bucket. A larger one is a batch alone."""
 CODE = "raw"
 LOOKERS = 8

@@ -16,7 +16,7 @@ from lakehouse.layers.generation import Generation, Head, refusal
 from lakehouse.layers.raw import HEAD, KEY
 from lakehouse.layers.rescued import Columns
 
-SHEET = 40 << 20
+SHEET = 32 << 20
 """Bytes of records that make a file, as Polars estimates them: more than what compaction takes for small."""
 STAMP = ["_object", "_object_version", "_generation", "_modified", "_run", "_ingested_at"]
 
