@@ -4,7 +4,8 @@
 
 `whole`: a whole load, as `ItemTable.write` puts it (a hundred a transaction, each on condition of its version),
 beside boto3's `batch_writer` (25 a call, without conditions). `changes`: the same door with one put an item,
-beside boto3's `client.put_item` with the same condition, its items made by boto3's `TypeSerializer`. The floors
+beside boto3's `client.put_item` with the same condition, its items made by boto3's `TypeSerializer`; both with the
+eight threads that the door has, which get in each other's way where no answer is waited for, and with one. The floors
 take a part of the work alone: `encode` makes the items' JSON, `sign` has botocore sign the same bodies, and `send`
 has botocore's own HTTP session send a signed put, without anything around it.
 
@@ -23,12 +24,14 @@ import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 import botocore
@@ -38,9 +41,10 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 from botocore.httpsession import URLLib3Session
 
+from lakehouse.dynamodb import table as door
 from lakehouse.dynamodb.items import encode
 from lakehouse.dynamodb.sync import BATCH
-from lakehouse.dynamodb.table import CONFIG, NEWER, ItemTable
+from lakehouse.dynamodb.table import CONFIG, NEWER, WORKERS, ItemTable
 from lakehouse.local import feed
 
 NOBODY = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -52,7 +56,11 @@ CONDITION = {
 }
 BODY = b'{"UnprocessedItems":{}}'
 HEAD = f"HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {len(BODY)}\r\n\r\n"
-GOALS = {"whole": ("batch_writer", 3.5), "changes": ("client.put_item", 2.0)}
+GOALS = {
+    "whole": ("batch_writer", 3.5),
+    "changes": ("client.put_item", 2.0),
+    "changes, one thread": ("client.put_item, one thread", 2.0),
+}
 """Of each way the peer and how many times its items a second are wanted."""
 
 
@@ -103,9 +111,10 @@ def flights(count: int) -> pl.DataFrame:
     return pl.concat(rows, how="vertical_relaxed").head(count).with_row_index("id").cast({"id": pl.String})
 
 
-def written(rows: pl.DataFrame, client: Any, together: bool) -> None:
+def written(rows: pl.DataFrame, client: Any, together: bool, threads: int = WORKERS) -> None:
     items = ItemTable(client, TABLE)
-    done = items.write(rows.iter_slices(BATCH), [], key=KEY, number=NUMBER, together=together)
+    with patch.object(door, "WORKERS", threads):
+        done = items.write(rows.iter_slices(BATCH), [], key=KEY, number=NUMBER, together=together)
     assert done.put == rows.height
 
 
@@ -115,11 +124,16 @@ def batch_writer(rows: pl.DataFrame, table: Any) -> None:
             batch.put_item(Item=row)
 
 
-def put_item(rows: pl.DataFrame, client: Any) -> None:
+def put_item(rows: pl.DataFrame, client: Any, threads: int = WORKERS) -> None:
     typed = TypeSerializer()
-    for row in plain(rows):
-        item = {name: typed.serialize(value) for name, value in row.items()}
-        client.put_item(TableName=TABLE, Item=item, **CONDITION)
+
+    def put(share: pl.DataFrame) -> None:
+        for row in plain(share):
+            item = {name: typed.serialize(value) for name, value in row.items()}
+            client.put_item(TableName=TABLE, Item=item, **CONDITION)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(put, rows.iter_slices(-(-rows.height // threads))))
 
 
 def plain(rows: pl.DataFrame) -> Iterator[dict[str, Any]]:
@@ -179,6 +193,8 @@ def measure(address: str, count: int, repeats: int) -> dict[str, list[float]]:
         "whole: sign": (many.height, partial(signed, whole, address, "TransactWriteItems")),
         "changes": (few.height, partial(written, few, ours, False)),
         "client.put_item": (few.height, partial(put_item, few, boto3s)),
+        "changes, one thread": (few.height, partial(written, few, ours, False, 1)),
+        "client.put_item, one thread": (few.height, partial(put_item, few, boto3s, 1)),
         "changes: sign": (few.height, partial(signed, single, address, "PutItem")),
         "changes: send": (few.height, partial(sent, puts)),
     }
