@@ -1,9 +1,10 @@
 """SQS → inbox → run requests: one tick of the sensor, and the sweep in it."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import dagster as dg
@@ -75,13 +76,30 @@ NO_QUEUE = (
 
 @dataclass
 class Sweep:
-    """What the ticks of one process look at. What nobody wrote to since the last look is not opened again."""
+    """What the ticks of one process know. What nobody wrote to since the last look is not opened again.
+
+    `asked`: when a run of a dataset was last asked for. Dagster makes it after the tick, and of two ticks at once
+    the other is not to ask for it, too.
+    """
 
     last: Glance | None = None
+    asked: dict[str, float] = field(default_factory=dict)
+    asking: Lock = field(default_factory=Lock)
 
     def behind(self, lakehouse: LakehouseResource, datasets: dict[str, Dataset]) -> dict[str, str]:
         self.last = Glance.of(lakehouse.lake, self.last)
         return lagging(self.last, datasets, lakehouse.items)
+
+    def requests(
+        self, instance: dg.DagsterInstance, behind: dict[str, str], datasets: dict[str, Dataset]
+    ) -> list[dg.RunRequest]:
+        """The runs that are due, but those asked for within the last `LOOP` that Dagster has yet to make."""
+        with self.asking:
+            now = time.time()
+            asked = {name: at for name, at in self.asked.items() if now - at < LOOP}
+            found = [*_requests(instance, behind, datasets, asked)]
+            self.asked = asked | {str(request.job_name): now for request in found}
+        return found
 
 
 def tick(
@@ -106,7 +124,7 @@ def tick(
         inbox.reroute(lakehouse.lake, bucket, datasets, prefixes=prefixes)
         behind = sweep.behind(lakehouse, datasets)
         metrics.level("lakehouse.lag", len(behind))
-        requests = [*_requests(instance, behind, datasets)]
+        requests = sweep.requests(instance, behind, datasets)
         left = int(end - time.monotonic())
         if requests or queue.spent or left < 1:
             told = f"{len(received)} events; behind: {', '.join(behind.values()) or 'nothing'}"
@@ -130,13 +148,18 @@ def _received(lakehouse: LakehouseResource, events: pl.DataFrame) -> dg.AssetMat
 
 
 def _requests(
-    instance: dg.DagsterInstance, behind: dict[str, str], datasets: dict[str, Dataset]
+    instance: dg.DagsterInstance,
+    behind: dict[str, str],
+    datasets: dict[str, Dataset],
+    asked: Mapping[str, float],
 ) -> Iterator[dg.RunRequest]:
     for name, table in behind.items():
+        records = instance.get_run_records(dg.RunsFilter(tags={DATASET: name}), limit=HISTORY)
+        if name in asked and not (records and records[0].create_timestamp.timestamp() > asked[name]):
+            continue
         rivals: list[str] = [name, *_feeding(datasets, table)]
         if instance.get_runs_count(dg.RunsFilter(tags={DATASET: rivals}, statuses=ACTIVE)):
             continue
-        records = instance.get_run_records(dg.RunsFilter(tags={DATASET: name}), limit=HISTORY)
         history = [Past(r.dagster_run.status, r.end_time or 0.0) for r in records]
         if due(history, time.time()):
             failures = _failures(instance, name, [r.dagster_run for r in records])

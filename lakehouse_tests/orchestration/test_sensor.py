@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -163,6 +164,30 @@ def test_a_tick_tells_the_objects_that_it_received_and_how_many_events_there_are
         numbers = [int(one.data["key"].removeprefix("flights/").removesuffix(".csv")) for one in objects]
         assert min(numbers) >= turn * 60
         assert objects[0].data["dataset"] == "flights"
+
+
+def test_of_two_ticks_at_once_one_asks_for_the_run(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensor, "due", lambda *_: True)
+    sweep = sensor.Sweep()
+    assert asked(sweep, instance) == ["flights"]
+    assert asked(sweep, instance) == []
+    failed(instance, *PASSED)
+    assert asked(sweep, instance) == ["flights"]
+
+
+def test_a_run_that_dagster_never_made_is_asked_for_again(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, now = sensor.Sweep(), time.time()
+    assert asked(sweep, instance) == ["flights"]
+    monkeypatch.setattr(sensor.time, "time", lambda: now + sensor.LOOP + 1)
+    assert asked(sweep, instance) == ["flights"]
+
+
+def asked(sweep: sensor.Sweep, instance: dg.DagsterInstance) -> list[str | None]:
+    return [request.job_name for request in sweep.requests(instance, {"flights": "raw/flights"}, load())]
 
 
 def test_what_no_dataset_claims_has_a_run_of_its_own(instance: dg.DagsterInstance, tmp_path: Path) -> None:
