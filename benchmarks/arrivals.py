@@ -6,7 +6,7 @@ Dense: an hour of weather (three NDJSON rows) lands again and again with a tempe
 arrived when the item of its hour tells its temperature or a later one's. Printed: seconds from landing to item, by
 third of the time, since a backlog that grows shows there. Burst: so many files land as fast as the local
 AWS takes them, three of the year's flights each, in their order. Printed: files a second, from the first upload
-until every table and item is up to them.
+until every table and item is up to them; and what the local AWS alone takes for the files, in and out.
 """
 
 from __future__ import annotations
@@ -48,9 +48,12 @@ def main() -> None:
         place = here()
         prepare(place, wait)
         took, landing = burst(place, options.burst)
+    with home("alone") as settings, house.local_aws(settings):
+        floor = alone(here(), options.burst)
     rate = options.burst / took
     print(f"Burst: {options.burst:,} files landed in {landing:.1f} s; all carried {took:.1f} s after the first:")
     print(f"**{rate:.0f} files a second**; wanted ≥ {BURST}, {'reached' if rate >= BURST else 'missed'}.")
+    print(f"The local AWS alone takes {floor:.1f} s of these to take the files in and to hand each out once.")
 
 
 def told(found: list[float], rate: float) -> None:
@@ -128,6 +131,15 @@ def burst(place: Place, files: int) -> tuple[float, float]:
     landing = time.monotonic() - began
     settle(place, wait)
     return time.monotonic() - began, landing
+
+
+def alone(place: Place, files: int) -> float:
+    """Seconds that the local AWS takes to take the files in and to hand them out, with nothing else to do."""
+    began, sent = time.monotonic(), _flights(files)
+    with ThreadPoolExecutor(UPLOADERS) as pool:
+        list(pool.map(lambda one: place.bucket.put(*one), sent))
+        list(pool.map(lambda one: place.bucket.get(one[0]), sent))
+    return time.monotonic() - began
 
 
 def _flights(files: int) -> list[tuple[str, bytes]]:

@@ -30,10 +30,9 @@ class Folder(Bucket):
 
     def get(self, key: str) -> tuple[Identity, bytes | Body]:
         found = self.look(key)
-        file = open(f"{self.root}/{key}", "rb", buffering=0)
         if found.size > objects.WHOLE:
-            return found, Body(key, file)
-        with file:
+            return found, Body(key, (self.root / key).open("rb"))
+        with open(f"{self.root}/{key}", "rb", buffering=0) as file:
             return found, file.read()
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Identity]:

