@@ -135,13 +135,13 @@ def draw(work: Work, results: Sequence[Result], path: Path) -> list[str]:
     if not rows:
         return []
     base = alt.Chart(pl.DataFrame(rows), width=460, height=26 * len({r["way"] for r in rows})).encode(
-        y=alt.Y("way:N", title=None, sort=None, axis=alt.Axis(labelLimit=260)),
+        y=alt.Y("way:N", title=None, sort=None, axis=alt.Axis(labelLimit=340)),
         color=alt.Color("role:N", legend=None, scale=alt.Scale(domain=[*COLOURS], range=[*COLOURS.values()])),
     )
     bars = base.mark_bar().encode(x=alt.X("median(rate):Q", title=f"{work.unit} a second"))
     points = base.mark_circle(color="black", size=18).encode(x="rate:Q", color=alt.value("#212121"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    (bars + points).save(path)
+    alt.layer(bars, points, padding={"left": 40, "right": 20, "top": 5, "bottom": 5}).save(path)
     return [f"![{work.title}](bench/{path.name})"]
 
 

@@ -17,7 +17,7 @@ from lakehouse.layers.raw import HEAD, KEY
 from lakehouse.layers.rescued import Columns
 
 SHEET = 32 << 20
-"""Bytes of records that make a file, as Polars estimates them: more than what compaction takes for small."""
+"""Bytes of records that make a file, as Polars estimates them: of most kinds about what a data file is to have."""
 STAMP = ["_object", "_object_version", "_generation", "_modified", "_run", "_ingested_at"]
 
 
