@@ -61,15 +61,15 @@ $(READY): requirements.txt pyproject.toml
 	.venv/bin/python -m compileall -q lakehouse
 	touch $@
 
-# Pins and hashes only: no address of an index is written. Needs uv.
+# Pins and hashes only. Needs uv.
 lock:
 	uv pip compile pyproject.toml --quiet --extra aws --extra local --extra engines --extra dashboard --extra dev --extra docs --universal \
 		--python-version 3.11 \
-		--generate-hashes --no-emit-index-url --output-file requirements.txt
+		--generate-hashes --output-file requirements.txt
 	uv pip compile pyproject.toml --quiet --extra aws --universal --python-version 3.11 --constraint requirements.txt \
-		--generate-hashes --no-emit-index-url --no-annotate --output-file deploy/requirements.txt
+		--generate-hashes --no-annotate --output-file deploy/requirements.txt
 	uv pip compile benchmarks/peers-requirements.in --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --output-file benchmarks/peers-requirements.txt
+		--generate-hashes --output-file benchmarks/peers-requirements.txt
 
 clean:
 	rm -rf .venv .lakehouse build
